@@ -1,0 +1,2 @@
+//! The wasmscope program.
+fn main() {}
