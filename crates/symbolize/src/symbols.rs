@@ -1,0 +1,293 @@
+//! The front door: questions about one file, answered lazily and remembered.
+//!
+//! Decides which file to ask (the module or its external debug information) and
+//! which name to show. Reading is left to the modules beside it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+
+use wasmscope_address::{FuncIndex, ModuleIndex, WasmOffset};
+
+use crate::bytes::Bytes;
+use crate::demangle::demangle;
+use crate::imports::{Imports, direct_callee};
+use crate::layout::{Layout, Sections};
+use crate::names::Names;
+use crate::{Error, FunctionName, Import, SourceFrame};
+
+/// Answers kept of each kind. When there are more, all are dropped and asked
+/// anew, so that a process that runs for months does not grow.
+const MAX_KEPT: usize = 1 << 17;
+
+/// Finds external debug information by the URL or path that a module names.
+type Loader = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
+
+/// Names and lines of one Wasm file.
+///
+/// Cheap to make; each part of the file is read when a question first needs it.
+/// May be shared between threads. The bytes are kept for as long as this lives.
+pub struct Symbols {
+    main: File,
+    external: External,
+    names: RwLock<HashMap<(ModuleIndex, FuncIndex), FunctionName>>,
+    frames: RwLock<HashMap<(ModuleIndex, FuncIndex, WasmOffset), Arc<[SourceFrame]>>>,
+    problem: Mutex<Option<Error>>,
+}
+
+/// Where to look for debug information that is not in the file.
+enum External {
+    None,
+    File(File),
+    Loader(Box<Loader>),
+}
+
+/// A Wasm binary and what has been read of it.
+struct File {
+    bytes: Bytes,
+    parts: OnceLock<Parts>,
+}
+
+/// The modules of a file, with the problem met while they were listed.
+struct Parts {
+    modules: Vec<Module>,
+    problem: Option<Error>,
+}
+
+/// One core module of a file.
+struct Module {
+    sections: Sections,
+    names: OnceLock<Names>,
+    imports: OnceLock<Imports>,
+    /// What a loader returned for this module.
+    loaded: OnceLock<Option<Box<File>>>,
+}
+
+impl File {
+    fn new(bytes: Bytes) -> Self {
+        Self {
+            bytes,
+            parts: OnceLock::new(),
+        }
+    }
+
+    fn parts(&self) -> &Parts {
+        self.parts.get_or_init(|| {
+            let layout = Layout::scan(self.bytes.all());
+            let module = |sections| Module {
+                sections,
+                names: OnceLock::new(),
+                imports: OnceLock::new(),
+                loaded: OnceLock::new(),
+            };
+            Parts {
+                modules: layout.modules.into_iter().map(module).collect(),
+                problem: layout.problem,
+            }
+        })
+    }
+
+    fn module(&self, index: ModuleIndex) -> Option<&Module> {
+        self.parts().modules.get(index.0 as usize)
+    }
+}
+
+impl Module {
+    fn names(&self, bytes: &Bytes) -> &Names {
+        self.names.get_or_init(|| {
+            let range = self.sections.name.as_ref();
+            range
+                .map(|range| Names::read(bytes.all(), range))
+                .unwrap_or_default()
+        })
+    }
+
+    fn imports(&self, bytes: &Bytes) -> &Imports {
+        self.imports.get_or_init(|| {
+            let range = self.sections.import.as_ref();
+            range
+                .map(|range| Imports::read(bytes.all(), range))
+                .unwrap_or_default()
+        })
+    }
+}
+
+impl Symbols {
+    /// Takes the bytes of a module or component, without looking at them.
+    ///
+    /// Any owner will do: a `Vec<u8>`, an `Arc<[u8]>`, a memory map, a static.
+    /// The bytes are not copied.
+    #[must_use]
+    pub fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        Self {
+            main: File::new(Bytes::new(bytes)),
+            external: External::None,
+            names: RwLock::default(),
+            frames: RwLock::default(),
+            problem: Mutex::default(),
+        }
+    }
+
+    /// Takes DWARF from another Wasm file, in place of the module's own.
+    ///
+    /// Such files are written by `emcc -gseparate-dwarf` and by strippers that
+    /// keep what they strip. For a component, `bytes` are a component with its
+    /// core modules in the same order, or one core module, for the first. Names
+    /// come from there too where the module has no name section.
+    #[must_use]
+    pub fn with_debug_bytes(mut self, bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
+        self.external = External::File(File::new(Bytes::new(bytes)));
+        self
+    }
+
+    /// Takes a function that finds external debug information.
+    ///
+    /// It is called at most once for each core module that has no DWARF of its
+    /// own and an `external_debug_info` section, with the URL or path in it, when
+    /// a question first needs it.
+    #[must_use]
+    pub fn with_debug_loader(mut self, loader: Box<Loader>) -> Self {
+        self.external = External::Loader(loader);
+        self
+    }
+
+    /// Returns a core module's name, from its name section.
+    pub fn module_name(&self, module: ModuleIndex) -> Option<String> {
+        self.in_names(module, |names, bytes| names.module(bytes))
+            .map(str::to_owned)
+    }
+
+    /// Returns a function's name; where there is none, its number.
+    pub fn function_name(&self, module: ModuleIndex, func: FuncIndex) -> FunctionName {
+        let key = (module, func);
+        if let Some(name) = read(&self.names).get(&key) {
+            return name.clone();
+        }
+        let raw = self.in_names(module, |names, bytes| names.function(bytes, func.0));
+        let name = FunctionName {
+            raw: raw.map(Arc::from),
+            display: match raw {
+                Some(raw) => demangle(raw).map_or_else(|| Arc::from(raw), Arc::from),
+                None => format!("<wasm function {func}>").into(),
+            },
+        };
+        keep(&self.names, key, name.clone());
+        name
+    }
+
+    /// Returns the source frames of an instruction: the innermost inlined
+    /// function first, the function in the binary last.
+    ///
+    /// `offset` is where an instruction starts, or lies, in the file. For a
+    /// return address that is the call before it, not the address itself, which
+    /// may belong to the next line or even function.
+    ///
+    /// There is always at least one frame; without DWARF it has a name only.
+    pub fn frames(
+        &self,
+        module: ModuleIndex,
+        func: FuncIndex,
+        offset: WasmOffset,
+    ) -> Arc<[SourceFrame]> {
+        let key = (module, func, offset);
+        if let Some(frames) = read(&self.frames).get(&key) {
+            return Arc::clone(frames);
+        }
+        let frames = self.find_frames(module, func, offset);
+        keep(&self.frames, key, Arc::clone(&frames));
+        frames
+    }
+
+    fn find_frames(
+        &self,
+        module: ModuleIndex,
+        func: FuncIndex,
+        _offset: WasmOffset,
+    ) -> Arc<[SourceFrame]> {
+        let name = self.function_name(module, func);
+        Arc::new([SourceFrame {
+            function: name.display,
+            raw: name.raw,
+            file: None,
+            line: None,
+            column: None,
+            declared_line: None,
+            inlined: false,
+        }])
+    }
+
+    /// Returns the import that the instruction at `offset` calls; `None` unless
+    /// it is a `call` or `return_call` of an imported function.
+    pub fn called_import(&self, module: ModuleIndex, offset: WasmOffset) -> Option<Import> {
+        let sections = &self.main.module(module)?.sections;
+        let (code, at) = (sections.code.clone()?, offset.0 as usize);
+        if !code.contains(&at) {
+            return None;
+        }
+        let callee = direct_callee(self.main.bytes.range(&(at..code.end)))?;
+        self.imported_function(module, FuncIndex(callee))
+    }
+
+    /// Returns what a function is imported as; `None` if the module defines it.
+    pub fn imported_function(&self, module: ModuleIndex, func: FuncIndex) -> Option<Import> {
+        let imports = self.main.module(module)?.imports(&self.main.bytes);
+        self.note(imports.problem.as_ref());
+        imports.functions.get(func.0 as usize).cloned()
+    }
+
+    /// Returns the first thing that was found broken, if any. Nothing is looked
+    /// for: before the first question there is none.
+    pub fn problem(&self) -> Option<Error> {
+        self.main
+            .parts
+            .get()
+            .and_then(|parts| parts.problem.clone())
+            .or_else(|| lock(&self.problem).clone())
+    }
+
+    /// Asks the module's name section, or that of its external debug file.
+    fn in_names<'a, T>(
+        &'a self,
+        module: ModuleIndex,
+        ask: impl Fn(&'a Names, &'a [u8]) -> Option<T>,
+    ) -> Option<T> {
+        let ask = |file: &'a File| {
+            let names = file.module(module)?.names(&file.bytes);
+            self.note(names.problem.as_ref());
+            ask(names, file.bytes.all())
+        };
+        ask(&self.main)
+    }
+
+    fn note(&self, problem: Option<&Error>) {
+        if let Some(error) = problem {
+            lock(&self.problem).get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+impl fmt::Debug for Symbols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Symbols")
+            .field("bytes", &self.main.bytes)
+            .field("problem", &self.problem())
+            .finish_non_exhaustive()
+    }
+}
+
+fn read<T>(of: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    of.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Remembers an answer.
+fn keep<K: std::hash::Hash + Eq, V>(answers: &RwLock<HashMap<K, V>>, key: K, value: V) {
+    let mut answers = answers.write().unwrap_or_else(PoisonError::into_inner);
+    if answers.len() >= MAX_KEPT {
+        answers.clear();
+    }
+    answers.insert(key, value);
+}
