@@ -57,6 +57,7 @@
 
 mod bytes;
 mod demangle;
+mod dwarf;
 mod error;
 mod frame;
 mod imports;

@@ -81,11 +81,6 @@ impl Names {
         let start = entry.start as usize;
         text(bytes, start..start + entry.len as usize)
     }
-
-    /// Tells whether any function has a name.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.functions.is_empty()
-    }
 }
 
 /// Skips a name and returns where it is.

@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
+use wasmparser::BinaryReader;
 use wasmscope_address::{FuncIndex, ModuleIndex, WasmOffset};
 
 use crate::bytes::Bytes;
 use crate::demangle::demangle;
+use crate::dwarf::{Dwarf, Located};
 use crate::imports::{Imports, direct_callee};
 use crate::layout::{Layout, Sections};
 use crate::names::Names;
@@ -59,6 +61,7 @@ struct Module {
     sections: Sections,
     names: OnceLock<Names>,
     imports: OnceLock<Imports>,
+    dwarf: Mutex<Option<Dwarf>>,
     /// What a loader returned for this module.
     loaded: OnceLock<Option<Box<File>>>,
 }
@@ -78,6 +81,7 @@ impl File {
                 sections,
                 names: OnceLock::new(),
                 imports: OnceLock::new(),
+                dwarf: Mutex::default(),
                 loaded: OnceLock::new(),
             };
             Parts {
@@ -202,18 +206,131 @@ impl Symbols {
         &self,
         module: ModuleIndex,
         func: FuncIndex,
-        _offset: WasmOffset,
+        offset: WasmOffset,
     ) -> Arc<[SourceFrame]> {
         let name = self.function_name(module, func);
-        Arc::new([SourceFrame {
-            function: name.display,
-            raw: name.raw,
-            file: None,
-            line: None,
-            column: None,
-            declared_line: None,
+        let mut located = self.locate(module, offset).unwrap_or_default();
+        // The last frame is the function in the binary, which has its own name.
+        let outermost = located.pop().unwrap_or_default();
+        let inlined = located.into_iter().map(|place| {
+            let label = place.label.as_deref();
+            let display = label.and_then(|label| label.display.clone());
+            SourceFrame {
+                function: display.unwrap_or_else(|| Arc::from("<inlined function>")),
+                raw: label.and_then(|label| label.raw.clone()),
+                declared_line: label.and_then(|label| label.declared_line),
+                file: place.file,
+                line: place.line,
+                column: place.column,
+                inlined: true,
+            }
+        });
+        let label = outermost.label.as_deref();
+        let named = |label: &crate::dwarf::Label| Some((label.display.clone()?, label.raw.clone()));
+        let (function, raw) = match name.raw {
+            None => label.and_then(named).unwrap_or((name.display, None)),
+            raw => (name.display, raw),
+        };
+        let last = SourceFrame {
+            function,
+            raw,
+            declared_line: label.and_then(|label| label.declared_line),
+            file: outermost.file,
+            line: outermost.line,
+            column: outermost.column,
             inlined: false,
-        }])
+        };
+        inlined.chain([last]).collect()
+    }
+
+    /// Asks the DWARF of a module, wherever it is.
+    fn locate(&self, index: ModuleIndex, offset: WasmOffset) -> Option<Vec<Located>> {
+        let code = self.main.module(index)?.sections.code.clone()?;
+        if !code.contains(&(offset.0 as usize)) {
+            return None;
+        }
+        let address = u32::try_from(offset.0 as usize - code.start).ok()?;
+        let len = u32::try_from(code.len()).ok()?;
+        let (file, module) = self.debug_module(index)?;
+        let mut dwarf = lock(&module.dwarf);
+        let dwarf = dwarf.get_or_insert_with(|| Dwarf::new(&module.sections, len));
+        let located = dwarf.locate(file.bytes.all(), &module.sections, address);
+        self.note(dwarf.problem.as_ref());
+        Some(located)
+    }
+
+    /// Returns the module that has the DWARF of a module, and its file.
+    fn debug_module(&self, index: ModuleIndex) -> Option<(&File, &Module)> {
+        let module = self.main.module(index)?;
+        let own = || module.sections.has_dwarf().then_some((&self.main, module));
+        let other = || {
+            let found = self.external_module(module, index)?;
+            found.1.sections.has_dwarf().then_some(found)
+        };
+        match &self.external {
+            External::None => own(),
+            External::File(_) => other().or_else(own),
+            External::Loader(_) => own().or_else(other),
+        }
+    }
+
+    /// Returns the module of an external file that describes `module`.
+    fn external_module<'a>(
+        &'a self,
+        module: &'a Module,
+        index: ModuleIndex,
+    ) -> Option<(&'a File, &'a Module)> {
+        let (file, index) = match &self.external {
+            External::None => return None,
+            External::File(file) => (file, index),
+            External::Loader(load) => {
+                let file = self.loaded(module, load)?;
+                // A file of one module is the one that was asked for.
+                let only = file.parts().modules.len() == 1;
+                (file, if only { ModuleIndex(0) } else { index })
+            }
+        };
+        self.note(file.parts().problem.as_ref());
+        let other = file.module(index)?;
+        let id = |bytes: &'a Bytes, sections: &Sections| {
+            sections.build_id.as_ref().map(|range| bytes.range(range))
+        };
+        let ids = (
+            id(&self.main.bytes, &module.sections),
+            id(&file.bytes, &other.sections),
+        );
+        if let (Some(main), Some(other)) = ids
+            && main != other
+        {
+            self.note(Some(&Error::DebugFileMismatch));
+            return None;
+        }
+        Some((file, other))
+    }
+
+    /// Asks the loader for the file that a module names, once.
+    fn loaded<'a>(&'a self, module: &'a Module, load: &Loader) -> Option<&'a File> {
+        let range = module.sections.external_debug_info.as_ref()?;
+        let loaded = module.loaded.get_or_init(|| {
+            let mut reader = BinaryReader::new(self.main.bytes.range(range), range.start);
+            let url = match reader.read_unlimited_string() {
+                Ok(url) => url,
+                Err(error) => {
+                    self.note(Some(&Error::malformed(
+                        "external_debug_info section",
+                        &error,
+                    )));
+                    return None;
+                }
+            };
+            let bytes = load(url);
+            if bytes.is_none() {
+                let url = url.to_owned();
+                self.note(Some(&Error::DebugFileMissing { url }));
+            }
+            Some(Box::new(File::new(Bytes::new(bytes?))))
+        });
+        loaded.as_deref()
     }
 
     /// Returns the import that the instruction at `offset` calls; `None` unless
@@ -245,18 +362,24 @@ impl Symbols {
             .or_else(|| lock(&self.problem).clone())
     }
 
-    /// Asks the module's name section, or that of its external debug file.
+    /// Asks the module's name section; if it has none, that of its external
+    /// debug file.
     fn in_names<'a, T>(
         &'a self,
-        module: ModuleIndex,
+        index: ModuleIndex,
         ask: impl Fn(&'a Names, &'a [u8]) -> Option<T>,
     ) -> Option<T> {
-        let ask = |file: &'a File| {
-            let names = file.module(module)?.names(&file.bytes);
+        let ask = |file: &'a File, module: &'a Module| {
+            let names = module.names(&file.bytes);
             self.note(names.problem.as_ref());
             ask(names, file.bytes.all())
         };
-        ask(&self.main)
+        let module = self.main.module(index)?;
+        if module.sections.name.is_some() {
+            return ask(&self.main, module);
+        }
+        let (file, other) = self.external_module(module, index)?;
+        ask(file, other)
     }
 
     fn note(&self, problem: Option<&Error>) {

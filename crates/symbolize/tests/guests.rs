@@ -1,0 +1,161 @@
+//! Every instruction of every committed guest, against two independent records:
+//! names and calls as wasmparser reads them, lines and inlined frames as the
+//! `addr2line` crate finds them.
+
+mod support {
+    pub mod record;
+}
+
+use std::path::{Path, PathBuf};
+
+use gimli::{EndianSlice, LittleEndian};
+use support::record::{self, Module};
+use wasmscope_address::{FuncIndex, ModuleIndex, WasmOffset};
+use wasmscope_symbolize::Symbols;
+
+fn guests() -> Vec<PathBuf> {
+    if let Ok(more) = std::env::var("WASMSCOPE_SYMBOLIZE_GUESTS") {
+        return more.split(':').map(PathBuf::from).collect();
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests");
+    let mut guests: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "wasm"))
+        .collect();
+    guests.sort();
+    assert!(guests.len() >= 10, "the guests are missing: {guests:?}");
+    guests
+}
+
+#[test]
+fn names_and_calls_are_wasmparsers() {
+    let mut names = 0;
+    for path in guests() {
+        let bytes = std::fs::read(&path).unwrap();
+        let symbols = Symbols::new(bytes.clone());
+        for (module, index) in record::modules(&bytes)
+            .iter()
+            .zip(0..)
+            .map(|(m, i)| (m, ModuleIndex(i)))
+        {
+            assert_eq!(symbols.module_name(index), module.name, "{path:?}");
+            let count = (module.imports.len() + module.functions.len()) as u32;
+            for func in 0..count {
+                let name = symbols.function_name(index, FuncIndex(func));
+                let expected = module.names.get(&func).map(String::as_str);
+                assert_eq!(name.raw.as_deref(), expected, "{path:?} {func}");
+                if expected.is_none() {
+                    assert_eq!(*name.display, format!("<wasm function {func}>"));
+                }
+                names += usize::from(expected.is_some());
+            }
+            for function in &module.functions {
+                let mut calls = function.calls.iter().peekable();
+                for &offset in &function.instructions {
+                    let callee = calls.next_if(|call| call.0 == offset).map(|call| call.1);
+                    let expected = callee.and_then(|callee| module.imports.get(callee as usize));
+                    let import = symbols.called_import(index, WasmOffset(offset as u32));
+                    let import = import.map(|it| (it.module.to_string(), it.name.to_string()));
+                    assert_eq!(import.as_ref(), expected, "{path:?} {offset:#x}");
+                }
+            }
+        }
+        assert_eq!(symbols.problem(), None, "{path:?}");
+    }
+    assert!(names > 1000, "only {names} names were compared");
+}
+
+#[test]
+fn lines_are_addr2lines() {
+    let (mut addresses, mut inlined) = (0, 0);
+    for path in guests() {
+        let bytes = std::fs::read(&path).unwrap();
+        let symbols = Symbols::new(bytes.clone());
+        for (module, index) in record::modules(&bytes)
+            .iter()
+            .zip(0..)
+            .map(|(m, i)| (m, ModuleIndex(i)))
+        {
+            if !module.custom.contains_key(".debug_info") {
+                continue;
+            }
+            let context = context(module);
+            for function in &module.functions {
+                for &offset in &function.instructions {
+                    let at = WasmOffset(offset as u32);
+                    let frames = symbols.frames(index, FuncIndex(function.index), at);
+                    let ours: Vec<_> = frames
+                        .iter()
+                        .map(|it| Row {
+                            raw: it.raw.as_deref().map(str::to_owned),
+                            file: it.file.as_deref().map(str::to_owned),
+                            line: it.line,
+                            column: it.column,
+                        })
+                        .collect();
+                    let name = module.names.get(&function.index);
+                    let theirs = ask(&context, (offset - module.code_start) as u64, name);
+                    assert_eq!(
+                        ours, theirs,
+                        "{path:?} at {offset:#x}, function {}",
+                        function.index
+                    );
+                    addresses += usize::from(theirs.iter().any(|it| it.line.is_some()));
+                    inlined += theirs.len() - 1;
+                }
+            }
+        }
+        assert_eq!(symbols.problem(), None, "{path:?}");
+    }
+    assert!(addresses > 10_000, "only {addresses} addresses had lines");
+    assert!(
+        inlined > 1_000,
+        "only {inlined} inlined frames were compared"
+    );
+}
+
+#[derive(Debug, PartialEq)]
+struct Row {
+    raw: Option<String>,
+    file: Option<String>,
+    line: Option<u32>,
+    column: Option<u32>,
+}
+
+type Context<'a> = addr2line::Context<EndianSlice<'a, LittleEndian>>;
+
+fn context<'a>(module: &Module<'a>) -> Context<'a> {
+    let section = |id: gimli::SectionId| -> Result<_, gimli::Error> {
+        let data = module.custom.get(id.name()).copied().unwrap_or_default();
+        Ok(EndianSlice::new(data, LittleEndian))
+    };
+    Context::from_dwarf(gimli::Dwarf::load(section).unwrap()).unwrap()
+}
+
+/// Asks addr2line, and puts the name section's name last.
+fn ask(context: &Context<'_>, address: u64, name: Option<&String>) -> Vec<Row> {
+    let mut frames = context.find_frames(address).skip_all_loads().unwrap();
+    let mut rows = Vec::new();
+    while let Some(frame) = frames.next().unwrap() {
+        let place = frame.location.as_ref();
+        rows.push(Row {
+            raw: frame.function.map(|it| it.raw_name().unwrap().into_owned()),
+            file: place.and_then(|it| it.file).map(str::to_owned),
+            line: place.and_then(|it| it.line),
+            column: place.and_then(|it| it.column).filter(|&column| column != 0),
+        });
+    }
+    if rows.is_empty() {
+        rows.push(Row {
+            raw: None,
+            file: None,
+            line: None,
+            column: None,
+        });
+    }
+    if let (Some(name), Some(last)) = (name, rows.last_mut()) {
+        last.raw = Some(name.clone());
+    }
+    rows
+}
