@@ -1,0 +1,19 @@
+//! Walking host code, by the unwind tables of the objects that are mapped.
+//!
+//! Two parts, because they run at two times:
+//!
+//! - [`HostObjects::load`] reads which objects are mapped and copies their unwind
+//!   tables. It allocates, and runs outside handlers. Many threads share the result.
+//! - [`HostUnwinder`] steps through host frames inside a handler, with a
+//!   [`HostCache`] that each thread made before.
+//!
+//! The evaluation of the tables is framehop's. Where framehop would guess, because
+//! there is no table for an address or it cannot evaluate it, the step ends with a
+//! [`Cut`](crate::Cut) instead.
+
+mod objects;
+mod program_headers;
+mod unwinder;
+
+pub use objects::{HostObject, HostObjects};
+pub use unwinder::{HostCache, HostUnwinder};

@@ -1,0 +1,128 @@
+//! The mapped objects, as the dynamic linker lists them.
+//!
+//! Copies what is wanted out of the mappings while the linker's lock is held, so
+//! that nothing refers to an object that may be unmapped later.
+
+#![expect(
+    unsafe_code,
+    reason = "dl_iterate_phdr hands out pointers into the mapped objects"
+)]
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::ops::Range;
+use std::ffi::CStr;
+
+/// One mapped object.
+#[derive(Debug)]
+pub(super) struct Mapped {
+    /// The path as the linker knows it; empty for the program itself.
+    pub(super) name: String,
+    /// What to add to the object's own addresses to get addresses in this process.
+    pub(super) bias: u64,
+    /// Where its executable segments are, in this process.
+    pub(super) executable: Vec<Range<u64>>,
+    /// Its `.eh_frame_hdr`, by the object's own addresses.
+    pub(super) eh_frame_hdr: Option<Section>,
+    /// What follows from the start of its `.eh_frame` to the end of the segment.
+    pub(super) eh_frame: Option<Section>,
+}
+
+/// A copy of a part of a mapped object.
+#[derive(Debug)]
+pub(super) struct Section {
+    /// The address of the first byte, as the object has it.
+    pub(super) address: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// Lists the mapped objects.
+pub(super) fn mapped_objects() -> Vec<Mapped> {
+    let mut objects: Vec<Mapped> = Vec::new();
+    // SAFETY: `visit` matches the signature that `dl_iterate_phdr` asks for, and
+    // `objects` is live and not otherwise used during the call.
+    unsafe {
+        libc::dl_iterate_phdr(Some(visit), (&raw mut objects).cast());
+    }
+    objects
+}
+
+unsafe extern "C" fn visit(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    objects: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: `mapped_objects` passed a `Vec<Mapped>`, which nobody else uses now.
+    let objects = unsafe { &mut *objects.cast::<Vec<Mapped>>() };
+    // SAFETY: the linker passes a valid description, whose name is null or a C string
+    // and whose program headers are mapped, all for the length of this call.
+    let (info, headers) = unsafe {
+        let info = &*info;
+        let headers: &[libc::Elf64_Phdr] = if info.dlpi_phdr.is_null() {
+            &[]
+        } else {
+            core::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum))
+        };
+        (info, headers)
+    };
+    let name = if info.dlpi_name.is_null() {
+        String::new()
+    } else {
+        // SAFETY: as above.
+        let name = unsafe { CStr::from_ptr(info.dlpi_name) };
+        name.to_string_lossy().into_owned()
+    };
+    let bias = info.dlpi_addr;
+    let loads = || {
+        headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD)
+    };
+    let in_process = |header: &libc::Elf64_Phdr| {
+        let start = bias.wrapping_add(header.p_vaddr);
+        start..start.wrapping_add(header.p_memsz)
+    };
+    let executable = loads()
+        .filter(|header| header.p_flags & libc::PF_X != 0)
+        .map(in_process)
+        .collect();
+
+    // Copies `len` bytes from an address of the object's, or up to the end of the
+    // segment that holds it, when that segment is readable.
+    let copy = |address: u64, len: Option<u64>| -> Option<Section> {
+        let header = loads().find(|header| {
+            header.p_flags & libc::PF_R != 0
+                && address
+                    .checked_sub(header.p_vaddr)
+                    .is_some_and(|offset| offset < header.p_filesz)
+        })?;
+        let to_end = header
+            .p_filesz
+            .wrapping_sub(address.wrapping_sub(header.p_vaddr));
+        let len = usize::try_from(len.unwrap_or(to_end).min(to_end)).ok()?;
+        let start = bias.wrapping_add(address) as *const u8;
+        // SAFETY: the bytes lie in a readable segment of an object that the linker
+        // keeps mapped during this call; read-only segments are not written to.
+        let bytes = unsafe { core::slice::from_raw_parts(start, len) };
+        Some(Section {
+            address,
+            bytes: bytes.to_vec(),
+        })
+    };
+    let eh_frame_hdr = headers
+        .iter()
+        .find(|header| header.p_type == libc::PT_GNU_EH_FRAME)
+        .and_then(|header| copy(header.p_vaddr, Some(header.p_memsz)));
+    let eh_frame = eh_frame_hdr
+        .as_ref()
+        .and_then(super::objects::eh_frame_address)
+        .and_then(|address| copy(address, None));
+    objects.push(Mapped {
+        name,
+        bias,
+        executable,
+        eh_frame_hdr,
+        eh_frame,
+    });
+    0
+}

@@ -1,0 +1,102 @@
+//! Stepping through host frames.
+
+use super::objects::HostObjects;
+use crate::x86_64::Registers;
+use crate::{Cut, HostStep, HostUnwind, Memory, X86_64};
+use framehop::x86_64::{CacheX86_64, UnwindRegsX86_64};
+use framehop::{FrameAddress, MustNotAllocateDuringUnwind, Unwinder as _};
+use wasmscope_address::HostPc;
+
+/// What one thread needs to step through host frames without allocating.
+///
+/// About 60 KB; made outside handlers, used by one walk at a time.
+pub struct HostCache(CacheX86_64<MustNotAllocateDuringUnwind>);
+
+impl HostCache {
+    /// Makes an empty cache.
+    ///
+    /// # Signal safety
+    ///
+    /// Not for handlers: allocates.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(CacheX86_64::new_in())
+    }
+}
+
+impl Default for HostCache {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for HostCache {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("HostCache").finish_non_exhaustive()
+    }
+}
+
+/// Steps through host frames by the unwind tables of [`HostObjects`].
+///
+/// # Signal safety
+///
+/// Making one and stepping is safe in a signal handler: neither allocates, locks
+/// nor panics.
+#[derive(Debug)]
+pub struct HostUnwinder<'a> {
+    objects: &'a HostObjects,
+    cache: &'a mut HostCache,
+}
+
+impl<'a> HostUnwinder<'a> {
+    /// Makes an unwinder of both halves.
+    #[must_use]
+    pub fn new(objects: &'a HostObjects, cache: &'a mut HostCache) -> Self {
+        Self { objects, cache }
+    }
+}
+
+impl HostUnwind<X86_64> for HostUnwinder<'_> {
+    fn step(
+        &mut self,
+        registers: Registers,
+        is_return_address: bool,
+        memory: &impl Memory,
+    ) -> HostStep<X86_64> {
+        let address = if is_return_address {
+            match FrameAddress::from_return_address(registers.pc.0) {
+                Some(address) => address,
+                None => return HostStep::Cut(Cut::UnknownCode),
+            }
+        } else {
+            FrameAddress::from_instruction_pointer(registers.pc.0)
+        };
+        if self
+            .objects
+            .object_of(HostPc(address.address_for_lookup()))
+            .is_none()
+        {
+            return HostStep::Cut(Cut::UnknownCode);
+        }
+        let mut unwound = UnwindRegsX86_64::new(registers.pc.0, registers.sp, registers.fp);
+        let step = self.objects.unwinder.unwind_frame(
+            address,
+            &mut unwound,
+            &mut self.cache.0,
+            &mut |address| memory.read(address).ok_or(()),
+        );
+        match step {
+            Ok(Some(return_address)) if unwound.sp() > registers.sp => HostStep::Caller {
+                registers: Registers {
+                    pc: HostPc(return_address),
+                    sp: unwound.sp(),
+                    fp: unwound.bp(),
+                },
+                is_return_address: true,
+            },
+            Ok(Some(_)) => HostStep::Cut(Cut::Order),
+            Ok(None) => HostStep::Root,
+            Err(_) => HostStep::Cut(Cut::Memory),
+        }
+    }
+}
