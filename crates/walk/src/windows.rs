@@ -16,7 +16,7 @@ impl<A: crate::architecture::Classify> Windows<A> {
     ///
     /// `functions` are the ranges of its functions, in any order, as the engine
     /// lists them. What lies between them is taken for trampolines, each starting
-    /// where a prologue stands at a multiple of 16.
+    /// where the bytes of a prologue stand.
     ///
     /// Bytes that are not code of the known compilers give useless windows, never
     /// a panic.
