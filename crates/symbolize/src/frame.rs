@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use wasmscope_address::FuncIndex;
+
+use crate::demangle::demangle;
+
 /// A function's name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct FunctionName {
@@ -13,6 +17,21 @@ pub struct FunctionName {
     /// is none. The number counts imports, as in the module's function index
     /// space.
     pub display: Arc<str>,
+}
+
+impl FunctionName {
+    /// Makes the name of the function `func` whose name in the name section is
+    /// `raw`.
+    #[must_use]
+    pub fn new(raw: Option<&str>, func: FuncIndex) -> Self {
+        Self {
+            raw: raw.map(Arc::from),
+            display: match raw {
+                Some(raw) => demangle(raw).map_or_else(|| Arc::from(raw), Arc::from),
+                None => format!("<wasm function {func}>").into(),
+            },
+        }
+    }
 }
 
 /// One source-level frame of an instruction.

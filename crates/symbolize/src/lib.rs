@@ -60,12 +60,16 @@ mod demangle;
 mod dwarf;
 mod error;
 mod frame;
+#[doc(hidden)]
+pub mod fuzz;
 mod imports;
 mod layout;
 mod names;
+mod operator;
 mod symbols;
 
 pub use error::Error;
 pub use frame::{FunctionName, SourceFrame};
 pub use imports::Import;
+pub use operator::Operator;
 pub use symbols::Symbols;

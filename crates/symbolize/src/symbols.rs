@@ -11,12 +11,11 @@ use wasmparser::BinaryReader;
 use wasmscope_address::{FuncIndex, ModuleIndex, WasmOffset};
 
 use crate::bytes::Bytes;
-use crate::demangle::demangle;
 use crate::dwarf::{Dwarf, Located};
 use crate::imports::{Imports, direct_callee};
 use crate::layout::{Layout, Sections};
 use crate::names::Names;
-use crate::{Error, FunctionName, Import, SourceFrame};
+use crate::{Error, FunctionName, Import, Operator, SourceFrame};
 
 /// Answers kept of each kind. When there are more, all are dropped and asked
 /// anew, so that a process that runs for months does not grow.
@@ -168,13 +167,7 @@ impl Symbols {
             return name.clone();
         }
         let raw = self.in_names(module, |names, bytes| names.function(bytes, func.0));
-        let name = FunctionName {
-            raw: raw.map(Arc::from),
-            display: match raw {
-                Some(raw) => demangle(raw).map_or_else(|| Arc::from(raw), Arc::from),
-                None => format!("<wasm function {func}>").into(),
-            },
-        };
+        let name = FunctionName::new(raw, func);
         keep(&self.names, key, name.clone());
         name
     }
@@ -343,6 +336,17 @@ impl Symbols {
         }
         let callee = direct_callee(self.main.bytes.range(&(at..code.end)))?;
         self.imported_function(module, FuncIndex(callee))
+    }
+
+    /// Returns the operator at `offset` if it is one that the engine may carry out
+    /// with code of its own; `None` for any other instruction.
+    pub fn operator(&self, module: ModuleIndex, offset: WasmOffset) -> Option<Operator> {
+        let sections = &self.main.module(module)?.sections;
+        let (code, at) = (sections.code.clone()?, offset.0 as usize);
+        if !code.contains(&at) {
+            return None;
+        }
+        Operator::decode(self.main.bytes.range(&(at..code.end)))
     }
 
     /// Returns what a function is imported as; `None` if the module defines it.

@@ -2,14 +2,10 @@
 //! names and calls as wasmparser reads them, lines and inlined frames as the
 //! `addr2line` crate finds them.
 
-mod support {
-    pub mod record;
-}
-
 use std::path::{Path, PathBuf};
 
+use crate::record::{self, Module};
 use gimli::{EndianSlice, LittleEndian};
-use support::record::{self, Module};
 use wasmscope_address::{FuncIndex, ModuleIndex, WasmOffset};
 use wasmscope_symbolize::Symbols;
 

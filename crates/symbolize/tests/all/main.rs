@@ -1,0 +1,10 @@
+//! All tests of the crate from outside, as one program: what they share is
+//! compiled once.
+
+mod damaged;
+mod generate;
+mod generated;
+mod guests;
+mod hostile;
+mod lazy;
+mod record;
