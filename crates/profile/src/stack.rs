@@ -30,7 +30,7 @@ pub struct Stack {
 }
 
 /// One frame of a stack, with inlined functions as frames of their own.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Frame {
     /// The location that the frame is at. Inlined frames share it with the
     /// function they were inlined into.

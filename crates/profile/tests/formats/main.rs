@@ -1,0 +1,17 @@
+//! What the formats are held to: golden files, round trips, damaged input, saving,
+//! and decoders that others wrote.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and says what it skips"
+)]
+
+mod damaged;
+mod dump;
+mod empty;
+mod fixture;
+mod golden;
+mod round_trip;
+mod save;
+mod totals;
