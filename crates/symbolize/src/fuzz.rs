@@ -39,6 +39,7 @@ fn ask(symbols: &Symbols, len: usize) {
             let frames = symbols.frames(module, FuncIndex(3), offset);
             assert!(frames.last().is_some_and(|last| !last.inlined));
             let _ = symbols.called_import(module, offset);
+            let _ = symbols.operator(module, offset);
         }
     }
 }

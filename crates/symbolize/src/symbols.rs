@@ -24,6 +24,9 @@ const MAX_KEPT: usize = 1 << 17;
 /// Finds external debug information by the URL or path that a module names.
 type Loader = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;
 
+/// The frames of each instruction that was asked about.
+type Frames = HashMap<(ModuleIndex, FuncIndex, WasmOffset), Arc<[SourceFrame]>>;
+
 /// Names and lines of one Wasm file.
 ///
 /// Cheap to make; each part of the file is read when a question first needs it.
@@ -32,7 +35,7 @@ pub struct Symbols {
     main: File,
     external: External,
     names: RwLock<HashMap<(ModuleIndex, FuncIndex), FunctionName>>,
-    frames: RwLock<HashMap<(ModuleIndex, FuncIndex, WasmOffset), Arc<[SourceFrame]>>>,
+    frames: RwLock<Frames>,
     problem: Mutex<Option<Error>>,
 }
 

@@ -1,6 +1,8 @@
 //! All tests of the crate from outside, as one program: what they share is
 //! compiled once.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod damaged;
 mod generate;
 mod generated;
