@@ -1,0 +1,25 @@
+;; Loops whose values do not fit into the registers, across calls that clobber them.
+;; expect: 91806
+(module
+  (func $clobber (param i64) (result i64) (i64.mul (local.get 0) (i64.const 3)))
+  (func $busy (param $n i64) (result i64)
+    (local $a i64) (local $b i64) (local $c i64) (local $d i64) (local $e i64) (local $f i64)
+    (local $g i64) (local $h i64) (local $i i64) (local $j i64) (local $k i64) (local $l i64)
+    (local.set $a (i64.const 1)) (local.set $b (i64.const 2)) (local.set $c (i64.const 3))
+    (local.set $d (i64.const 4)) (local.set $e (i64.const 5)) (local.set $f (i64.const 6))
+    (local.set $g (i64.const 7)) (local.set $h (i64.const 8)) (local.set $i (i64.const 9))
+    (local.set $j (i64.const 10)) (local.set $k (i64.const 11)) (local.set $l (i64.const 12))
+    (loop $again
+      (local.set $a (i64.add (local.get $a) (local.get $b)))
+      (local.set $b (i64.add (local.get $c) (call $clobber (local.get $d))))
+      (local.set $c (i64.xor (local.get $e) (local.get $f)))
+      (local.set $e (i64.add (local.get $g) (local.get $h)))
+      (local.set $g (call $clobber (i64.sub (local.get $i) (local.get $j))))
+      (local.set $i (i64.add (local.get $k) (local.get $l)))
+      (local.set $k (i64.sub (local.get $a) (local.get $n)))
+      (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+      (br_if $again (i64.ne (local.get $n) (i64.const 0))))
+    (i64.add (i64.add (i64.add (local.get $a) (local.get $b)) (i64.add (local.get $c) (local.get $d)))
+      (i64.add (i64.add (local.get $e) (local.get $f)) (i64.add (local.get $g) (i64.add (local.get $h)
+        (i64.add (i64.add (local.get $i) (local.get $j)) (i64.add (local.get $k) (local.get $l))))))))
+  (func (export "run") (result i64) (call $busy (i64.const 20))))
