@@ -106,7 +106,8 @@ def check(line):
     words = [] if arguments == "-" else arguments.split(" ")
     scratch = HERE / "target" / "check-files"
     scratch.mkdir(parents=True, exist_ok=True)
-    (scratch / "stdin").write_text(unescape(stdin))
+    text = (HERE / stdin[1:]).read_text() if stdin.startswith("@") else unescape(stdin)
+    (scratch / "stdin").write_text(text)
     (scratch / "stdout").write_text("")
     start = time.monotonic()
     got_end, got = run_here(name, invoke, words, scratch / "stdin", scratch / "stdout")
