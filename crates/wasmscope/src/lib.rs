@@ -1,1 +1,61 @@
-//! Placeholder.
+//! Shows what WebAssembly guests do, from inside the host that runs them, on the
+//! stock `wasmtime` crate.
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use wasmscope::{Format, Guest, Profiler};
+//! use wasmtime::{Engine, Instance, Module, Store};
+//!
+//! // What any embedder has:
+//! let text = "(module (func $spin (export \"spin\") (local i32)
+//!     (loop (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1)))
+//!                              (i32.const 200000000))))))";
+//! let engine = Engine::default();
+//! let module = Module::new(&engine, text)?;
+//! let mut store = Store::new(&engine, ());
+//! let instance = Instance::new(&mut store, &module, &[])?;
+//! let spin = instance.get_typed_func::<(), ()>(&mut store, "spin")?;
+//!
+//! // What it takes to profile it:
+//! let profiler = Profiler::builder().start()?;
+//! let _guest = profiler.register(Guest::module("spin.wasm", &module))?;
+//! let thread = profiler.attach_thread()?;
+//! spin.call(&mut store, ())?;
+//! drop(thread);
+//! let profile = profiler.take_profile();
+//! # let path = std::env::temp_dir().join(format!("wasmscope-{}.json.gz", std::process::id()));
+//! profile.save(&path, Format::Firefox)?; // opens in the Firefox Profiler
+//! # std::fs::remove_file(path)?;
+//!
+//! let hottest = profile.hottest(1)[0].function;
+//! assert_eq!(profile.function(hottest).name, "spin");
+//! # Ok(()) }
+//! ```
+
+mod code;
+mod collector;
+mod error;
+mod guest;
+mod host_calls;
+mod host_names;
+mod labels;
+mod memory_track;
+mod on_demand;
+mod profiler;
+mod recording;
+mod selection;
+mod stacks;
+
+pub use collector::Limits;
+pub use error::Error;
+pub use guest::Guest;
+pub use host_calls::HostCalls;
+pub use labels::{LabelScope, LabelValue, Labelled, Labels};
+pub use memory_track::MemoryTrack;
+pub use on_demand::OnDemand;
+pub use profiler::{Builder, Profiler, Registration};
+pub use recording::Recording;
+pub use selection::Selection;
+pub use wasmscope_profile as profile;
+pub use wasmscope_profile::{Format, Profile};
+pub use wasmscope_sample::{Clock, HostFrames, Mechanism, Rate, ThreadGuard};

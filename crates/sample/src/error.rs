@@ -1,0 +1,44 @@
+//! What can go wrong in sampling.
+
+use crate::clock::Rate;
+use std::io;
+
+/// Why sampling could not begin or go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The asked rate is out of reach.
+    #[error(
+        "sample {hertz} times a second: a rate is between {} and {}",
+        Rate::MIN.get(),
+        Rate::MAX.get()
+    )]
+    Rate {
+        /// The rate that was asked for.
+        hertz: u32,
+    },
+    /// The signal handler could not be installed.
+    #[error("install the signal handler for SIGPROF")]
+    Handler(#[source] io::Error),
+    /// The drain thread, or what it waits on, could not be made.
+    #[error("start the thread that drains samples")]
+    Drain(#[source] io::Error),
+    /// A thread's stack, alternate stack or timer could not be set up.
+    #[error("attach this thread: {what}")]
+    Attach {
+        /// Which step failed.
+        what: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The calling thread is attached to this or another sampler already.
+    #[error("attach this thread: it is attached to a sampler already")]
+    AlreadyAttached,
+    /// The code overlaps code that is registered.
+    #[error("register code at {start}: it overlaps code that is registered already")]
+    CodeOverlaps {
+        /// Where the refused code starts.
+        start: wasmscope_address::HostPc,
+    },
+}

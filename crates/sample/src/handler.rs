@@ -1,0 +1,385 @@
+//! The signal handler: walks the interrupted stack into the thread's ring.
+//!
+//! Everything that it touches was made before the timer was armed. It allocates
+//! nothing, takes no lock, makes at most a handful of system calls that are
+//! async-signal-safe (clocks, one question about a mapping when on a fiber, one
+//! write to wake the drain thread), restores `errno`, and cannot panic.
+
+#![expect(
+    unsafe_code,
+    reason = "installs a signal handler, reads its context, and finds the thread's state through a raw pointer"
+)]
+
+use crate::clock::{self, Clock, Mechanism};
+use crate::code_map::CodeMap;
+use crate::published::Published;
+use crate::record::{RawFrame, RecordWriter, Sample, StackEnd};
+use crate::stack_memory::{MappingQuery, StackMemory};
+use crate::thread::{Counts, ThreadId, ThreadState, Timing};
+use crate::timer::Origin;
+use crate::{Error, HostFrames};
+use std::cell::{Cell, UnsafeCell};
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use wasmscope_address::HostPc;
+use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
+use wasmscope_walk::{End, FrameKind, Native};
+
+/// The signal that timers send. `perf` and Go's profiler use the same.
+pub(crate) const SIGNAL: libc::c_int = libc::SIGPROF;
+
+/// What all handlers of one sampler share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) code: Published<View>,
+    pub(crate) host_frames: HostFrames,
+    pub(crate) cpu_time: bool,
+    pub(crate) max_frames: usize,
+    pub(crate) query: MappingQuery,
+    /// An eventfd that the drain thread waits on.
+    pub(crate) wake: OwnedFd,
+}
+
+/// What walkers know about this process's code.
+#[derive(Debug)]
+pub(crate) struct View {
+    pub(crate) guests: CodeMap,
+    pub(crate) host: Arc<HostObjects>,
+}
+
+/// What one thread's handler works with.
+#[derive(Debug)]
+pub(crate) struct Attachment {
+    pub(crate) state: Arc<ThreadState>,
+    pub(crate) shared: Arc<Shared>,
+    /// Touched by the handler only, of which one at a time runs on a thread,
+    /// because its signal is blocked meanwhile.
+    pub(crate) host_cache: UnsafeCell<HostCache>,
+}
+
+thread_local! {
+    /// The calling thread's attachment, or null. Needs no destructor, so that the
+    /// handler's access to it is a plain load.
+    static CURRENT: Cell<*const Attachment> = const { Cell::new(std::ptr::null()) };
+}
+
+/// Makes `attachment` the one that the calling thread's handler uses; the caller
+/// keeps it alive until it calls [`leave`].
+pub(crate) fn enter(attachment: *const Attachment) {
+    CURRENT.set(attachment);
+}
+
+/// Makes the calling thread's handler do nothing from here on.
+pub(crate) fn leave() {
+    CURRENT.set(std::ptr::null());
+    // The handler runs on this same thread: the compiler alone could reorder.
+    std::sync::atomic::compiler_fence(Ordering::SeqCst);
+}
+
+/// Tells whether the calling thread has an attachment.
+pub(crate) fn is_attached() -> bool {
+    !CURRENT.get().is_null()
+}
+
+/// Returns the calling thread's number and label, if it has an attachment.
+pub(crate) fn current_thread() -> Option<(ThreadId, u64)> {
+    // SAFETY: not null means that this thread's guard is alive, and with it the
+    // attachment.
+    let attachment = unsafe { CURRENT.get().as_ref() }?;
+    let label = attachment.state.counts.label.load(Ordering::Relaxed);
+    Some((attachment.state.id, label))
+}
+
+/// Sets the calling thread's label and returns the one before; returns `None`, and
+/// does nothing, when the thread is not attached.
+pub(crate) fn set_label(label: u64) -> Option<u64> {
+    let current = CURRENT.get();
+    // SAFETY: not null means that this thread's guard is alive, and with it the
+    // attachment.
+    let attachment = unsafe { current.as_ref() }?;
+    Some(attachment.state.counts.label.swap(label, Ordering::Relaxed))
+}
+
+/// What was there before us, for signals that are not ours.
+static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Installs the handler for the process, once. It stays: a signal on its way would
+/// otherwise end the process.
+pub(crate) fn install() -> Result<(), Error> {
+    static INSTALLED: Mutex<bool> = Mutex::new(false);
+    let mut installed = INSTALLED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if *installed {
+        return Ok(());
+    }
+    // SAFETY: sigaction is plain data, for which zero is valid.
+    let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    action.sa_sigaction = on_signal as *const () as usize;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+    // SAFETY: as above.
+    let mut previous: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: both are live; reading the disposition changes nothing. The handler
+    // must know the one before it from its first run on, hence two calls.
+    unsafe {
+        libc::sigaction(SIGNAL, std::ptr::null(), &raw mut previous);
+    }
+    PREVIOUS.store(Box::into_raw(Box::new(previous)), Ordering::Release);
+    // SAFETY: `action` is complete, and its handler keeps to what signal-safety(7)
+    // allows.
+    if unsafe { libc::sigaction(SIGNAL, &raw const action, std::ptr::null_mut()) } != 0 {
+        return Err(Error::Handler(std::io::Error::last_os_error()));
+    }
+    *installed = true;
+    Ok(())
+}
+
+extern "C" fn on_signal(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut libc::c_void,
+) {
+    // SAFETY: the C library gives a valid pointer to this thread's errno.
+    let errno = unsafe { *libc::__errno_location() };
+    let current = CURRENT.try_with(Cell::get).unwrap_or(std::ptr::null());
+    // SAFETY: not null means that this thread's guard is alive, and with it the
+    // attachment; the kernel gives valid `info` and `context` to an SA_SIGINFO
+    // handler.
+    let ours = unsafe {
+        match (
+            current.as_ref(),
+            info.as_ref(),
+            context.cast::<libc::ucontext_t>().as_ref(),
+        ) {
+            (Some(attachment), Some(info), Some(context)) => on_tick(attachment, info, context),
+            _ => false,
+        }
+    };
+    if !ours {
+        chain(signal, info, context);
+    }
+    // SAFETY: as above.
+    unsafe { *libc::__errno_location() = errno };
+}
+
+/// Passes a signal that is not ours to whoever handled it before us. A default
+/// disposition, which would end the process, is not carried out: a tick of ours
+/// may arrive late, when its timer is gone.
+fn chain(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the pointer is null or came from a leaked box.
+    let Some(previous) = (unsafe { PREVIOUS.load(Ordering::Acquire).as_ref() }) else {
+        return;
+    };
+    let handler = previous.sa_sigaction;
+    if handler == libc::SIG_DFL || handler == libc::SIG_IGN {
+        return;
+    }
+    if previous.sa_flags & libc::SA_SIGINFO != 0 {
+        // SAFETY: whoever installed it said that it has this signature.
+        let handler: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+            unsafe { std::mem::transmute(handler) };
+        handler(signal, info, context);
+    } else {
+        // SAFETY: whoever installed it said that it has this signature.
+        let handler: extern "C" fn(libc::c_int) = unsafe { std::mem::transmute(handler) };
+        handler(signal);
+    }
+}
+
+/// Handles a signal; returns false when it is not from this thread's timer.
+fn on_tick(attachment: &Attachment, info: &libc::siginfo_t, context: &libc::ucontext_t) -> bool {
+    let state = &*attachment.state;
+    // Not set yet: a tick between arming the timer and noting how.
+    let Some(timing) = state.timing.get() else {
+        return false;
+    };
+    let Some(overruns) = overruns_if_from(timing.origin, info) else {
+        return false;
+    };
+    let now = clock::monotonic_nanos();
+    let cpu = (attachment.shared.cpu_time || timing.mechanism.clock() == Clock::Cpu)
+        .then(clock::thread_cpu_nanos);
+    if let Some(ticks) = ticks_due(state, timing, overruns, cpu) {
+        take_sample(attachment, context, now, cpu, ticks);
+    }
+    let spent = clock::monotonic_nanos().wrapping_sub(now);
+    Counts::add(&state.counts.spent, spent);
+    true
+}
+
+/// Returns how many ticks have become due with this signal; `None` when none has.
+fn ticks_due(state: &ThreadState, timing: &Timing, overruns: u64, cpu: Option<u64>) -> Option<u64> {
+    match timing.mechanism {
+        Mechanism::MonotonicTimer => Some(overruns.wrapping_add(1)),
+        Mechanism::TaskClock | Mechanism::MonotonicTimerOnCpuTime => {
+            let accounted = state
+                .counts
+                .kept
+                .load(Ordering::Relaxed)
+                .wrapping_add(state.counts.lost.load(Ordering::Relaxed));
+            let ticks = state.ticks_at(timing, cpu?).saturating_sub(accounted);
+            (ticks > 0).then_some(ticks)
+        }
+    }
+}
+
+fn take_sample(
+    attachment: &Attachment,
+    context: &libc::ucontext_t,
+    now: u64,
+    cpu: Option<u64>,
+    ticks: u64,
+) {
+    let Attachment { state, shared, .. } = attachment;
+    let counts = &state.counts;
+    let missed = ticks.wrapping_sub(1);
+    Counts::add(&counts.lost, missed);
+    Counts::add(&counts.carried, missed);
+
+    let stack = shared.code.read(&state.slot, |view| {
+        let mut record = RecordWriter::begin(state.ring.begin())?;
+        // SAFETY: only this handler touches the cache, and it does not nest.
+        let cache = unsafe { &mut *attachment.host_cache.get() };
+        let end = record_stack(&mut record, view, cache, attachment, context)?;
+        Some((record, end))
+    });
+    let Some((record, end)) = stack else {
+        Counts::add(&counts.lost, 1);
+        Counts::add(&counts.carried, 1);
+        return;
+    };
+    let before = counts.last_cpu.load(Ordering::Relaxed);
+    let half_full = record.commit(&Sample {
+        monotonic_nanos: now,
+        ticks: counts.carried.load(Ordering::Relaxed).wrapping_add(1),
+        cpu: cpu.map(|cpu| Duration::from_nanos(cpu.saturating_sub(before))),
+        label: counts.label.load(Ordering::Relaxed),
+        end,
+        frames: &[],
+    });
+    counts.carried.store(0, Ordering::Relaxed);
+    if let Some(cpu) = cpu {
+        counts.last_cpu.store(cpu, Ordering::Relaxed);
+    }
+    Counts::add(&counts.kept, 1);
+    if half_full {
+        let one = 1u64;
+        // SAFETY: the descriptor is open as long as `shared` is, and the buffer is
+        // eight bytes, as an eventfd wants. The call is async-signal-safe.
+        unsafe { libc::write(shared.wake.as_raw_fd(), (&raw const one).cast(), 8) };
+    }
+}
+
+/// Walks the interrupted stack into `record`; `None` when the ring is full.
+fn record_stack(
+    record: &mut RecordWriter<'_>,
+    view: &View,
+    cache: &mut HostCache,
+    attachment: &Attachment,
+    context: &libc::ucontext_t,
+) -> Option<StackEnd> {
+    let Attachment { state, shared, .. } = attachment;
+    let registers = interrupted(context);
+    let memory = StackMemory::at(registers.sp, state.stack, &shared.query);
+    let mut host = HostUnwinder::new(&view.host, cache);
+    let mut frames = 0usize;
+    let mut full = false;
+    let mut in_host = false;
+    let end =
+        wasmscope_walk::walk::<Native>(registers, &memory, &view.guests, &mut host, |frame| {
+            let raw = match (frame.kind, shared.host_frames) {
+                (FrameKind::Guest, _) => {
+                    in_host = false;
+                    RawFrame::guest(frame.pc, frame.is_return_address)
+                }
+                (FrameKind::Host, HostFrames::Keep) => {
+                    RawFrame::host(frame.pc, frame.is_return_address)
+                }
+                (FrameKind::Host, HostFrames::Omit) if in_host => return ControlFlow::Continue(()),
+                (FrameKind::Host, HostFrames::Omit) => {
+                    in_host = true;
+                    RawFrame::HOST_RUN
+                }
+            };
+            full = !record.frame(raw);
+            frames = frames.wrapping_add(1);
+            if full || frames >= shared.max_frames {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        });
+    if full {
+        return None;
+    }
+    Some(stack_end(end))
+}
+
+/// Returns how often the timer expired beyond the once that this signal stands for,
+/// or `None` when the signal is not from `origin`.
+fn overruns_if_from(origin: Origin, info: &libc::siginfo_t) -> Option<u64> {
+    /// `siginfo_t` of a timer, as the kernel lays it out.
+    #[repr(C)]
+    struct TimerInfo {
+        head: [i32; 3],
+        _align: [u64; 0],
+        id: i32,
+        overrun: i32,
+        value: usize,
+    }
+    /// `siginfo_t` of a file, likewise.
+    #[repr(C)]
+    struct PollInfo {
+        head: [i32; 3],
+        _align: [u64; 0],
+        band: libc::c_long,
+        fd: i32,
+    }
+    let info = std::ptr::from_ref(info);
+    match origin {
+        Origin::Posix(cookie) => {
+            // SAFETY: `siginfo_t` is larger than and aligned as the view of it.
+            let timer = unsafe { &*info.cast::<TimerInfo>() };
+            (timer.head[2] == libc::SI_TIMER && timer.value == cookie)
+                .then(|| u64::try_from(timer.overrun).unwrap_or(0))
+        }
+        Origin::Perf(fd) => {
+            // SAFETY: as above.
+            let poll = unsafe { &*info.cast::<PollInfo>() };
+            (poll.head[2] > 0 && poll.fd == fd).then_some(0)
+        }
+    }
+}
+
+/// Tells whether a walk reached the outermost frame there is.
+pub(crate) fn stack_end(end: End) -> StackEnd {
+    match end {
+        End::Root | End::Fiber => StackEnd::Root,
+        End::LeftGuest | End::Stopped | End::Cut(_) => StackEnd::Cut,
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn interrupted(context: &libc::ucontext_t) -> wasmscope_walk::x86_64::Registers {
+    let registers = &context.uc_mcontext.gregs;
+    wasmscope_walk::x86_64::Registers {
+        pc: HostPc(registers[libc::REG_RIP as usize] as u64),
+        sp: registers[libc::REG_RSP as usize] as u64,
+        fp: registers[libc::REG_RBP as usize] as u64,
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn interrupted(context: &libc::ucontext_t) -> wasmscope_walk::aarch64::Registers {
+    let registers = &context.uc_mcontext;
+    wasmscope_walk::aarch64::Registers {
+        pc: HostPc(registers.pc),
+        sp: registers.sp,
+        fp: registers.regs[29],
+        lr: registers.regs[30],
+    }
+}

@@ -1,0 +1,267 @@
+//! The memory of the stack that a signal interrupted, read without ever faulting.
+//!
+//! A thread's own stack is known when the thread is attached: from the interrupted
+//! stack pointer up to the stack's end everything is mapped, because the thread
+//! uses it. When the stack pointer lies elsewhere, on a fiber or an alternate
+//! stack, the handler asks the kernel for the mapping around it, once a sample
+//! (`PROCMAP_QUERY`, Linux 6.11). Older kernels answer page by page, by copying a
+//! word with `process_vm_readv`, which reports an error where a load would fault.
+
+#![expect(
+    unsafe_code,
+    reason = "loads words from raw addresses; asks the kernel about mappings"
+)]
+
+use std::cell::Cell;
+use std::os::fd::{AsRawFd, OwnedFd};
+use wasmscope_walk::Memory;
+
+/// The end of the calling thread's own stack, and of what it may grow down to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StackBounds {
+    low: u64,
+    high: u64,
+}
+
+impl StackBounds {
+    /// No stack at all: the kernel is asked about every one.
+    pub(crate) const NONE: Self = Self { low: 0, high: 0 };
+
+    /// Asks the C library for the calling thread's stack. Not for handlers.
+    pub(crate) fn of_this_thread() -> std::io::Result<Self> {
+        let mut low: *mut libc::c_void = std::ptr::null_mut();
+        let mut size = 0;
+        // SAFETY: `attributes` is initialised by `pthread_getattr_np` before it is
+        // read, destroyed once after, and the out-pointers are live.
+        let failed = unsafe {
+            let mut attributes = std::mem::MaybeUninit::<libc::pthread_attr_t>::uninit();
+            match libc::pthread_getattr_np(libc::pthread_self(), attributes.as_mut_ptr()) {
+                0 => {
+                    let failed = libc::pthread_attr_getstack(
+                        attributes.as_ptr(),
+                        &raw mut low,
+                        &raw mut size,
+                    );
+                    libc::pthread_attr_destroy(attributes.as_mut_ptr());
+                    failed
+                }
+                failed => failed,
+            }
+        };
+        if failed != 0 {
+            return Err(std::io::Error::from_raw_os_error(failed));
+        }
+        Ok(Self {
+            low: low as u64,
+            high: (low as u64).saturating_add(size as u64),
+        })
+    }
+}
+
+/// An open `/proc/self/maps` to ask about mappings, where the kernel answers.
+#[derive(Debug)]
+pub(crate) struct MappingQuery {
+    maps: Option<OwnedFd>,
+}
+
+impl MappingQuery {
+    /// Opens the file and tries one question. Not for handlers.
+    pub(crate) fn open() -> Self {
+        let maps = std::fs::File::open("/proc/self/maps")
+            .ok()
+            .map(OwnedFd::from);
+        let query = Self { maps };
+        let here = 0u64;
+        if query.end_of_mapping(&raw const here as u64).is_none() {
+            return Self { maps: None };
+        }
+        query
+    }
+
+    /// Returns the end of the readable mapping that holds `address`.
+    ///
+    /// # Signal safety
+    ///
+    /// One system call.
+    fn end_of_mapping(&self, address: u64) -> Option<u64> {
+        /// `struct procmap_query` of `linux/fs.h`.
+        #[repr(C)]
+        #[derive(Default)]
+        struct Query {
+            size: u64,
+            query_flags: u64,
+            query_addr: u64,
+            vma_start: u64,
+            vma_end: u64,
+            vma_flags: u64,
+            vma_page_size: u64,
+            vma_offset: u64,
+            inode: u64,
+            dev_major: u32,
+            dev_minor: u32,
+            vma_name_size: u32,
+            build_id_size: u32,
+            vma_name_addr: u64,
+            build_id_addr: u64,
+        }
+        const READABLE: u64 = 1;
+        // _IOWR('f', 17, struct procmap_query)
+        const PROCMAP_QUERY: u64 =
+            (3 << 30) | ((size_of::<Query>() as u64) << 16) | (0x66 << 8) | 17;
+
+        let fd = self.maps.as_ref()?.as_raw_fd();
+        let mut query = Query {
+            size: size_of::<Query>() as u64,
+            query_addr: address,
+            query_flags: READABLE,
+            ..Query::default()
+        };
+        // SAFETY: the descriptor is open and `query` is a live value of the size
+        // that it states; an unknown request fails without touching it.
+        let failed = unsafe { libc::ioctl(fd, PROCMAP_QUERY as _, &raw mut query) };
+        (failed == 0 && query.vma_start <= address && address < query.vma_end)
+            .then_some(query.vma_end)
+    }
+}
+
+/// The readable words from an interrupted stack pointer to its stack's end.
+#[derive(Debug)]
+pub(crate) struct StackMemory {
+    low: u64,
+    /// First address that is not known to be readable.
+    high: Cell<u64>,
+    /// Whether to ask the kernel about the page at `high` when it is asked for.
+    grows: bool,
+}
+
+const PAGE: u64 = 4096;
+
+impl StackMemory {
+    /// Finds the stack that `sp` points into.
+    ///
+    /// # Signal safety
+    ///
+    /// At most one system call here and, on old kernels, one for each page read.
+    pub(crate) fn at(sp: u64, own: StackBounds, query: &MappingQuery) -> Self {
+        if own.low <= sp && sp < own.high {
+            return Self {
+                low: sp,
+                high: Cell::new(own.high),
+                grows: false,
+            };
+        }
+        match query.end_of_mapping(sp) {
+            Some(end) => Self {
+                low: sp,
+                high: Cell::new(end),
+                grows: false,
+            },
+            None => Self {
+                low: sp,
+                high: Cell::new(sp & !(PAGE - 1)),
+                grows: true,
+            },
+        }
+    }
+
+    fn grow_to(&self, address: u64) -> bool {
+        // A stack is read upwards and densely: anything further is not a stack.
+        const MOST_PAGES: u64 = 64;
+        if !self.grows || address.saturating_sub(self.high.get()) > MOST_PAGES * PAGE {
+            return false;
+        }
+        while self.high.get() <= address {
+            if !page_is_readable(self.high.get()) {
+                return false;
+            }
+            self.high.set(self.high.get().saturating_add(PAGE));
+        }
+        true
+    }
+}
+
+impl Memory for StackMemory {
+    #[inline]
+    fn read(&self, address: u64) -> Option<u64> {
+        let last = address.checked_add(7)?;
+        if address < self.low || !address.is_multiple_of(8) {
+            return None;
+        }
+        if last >= self.high.get() && !self.grow_to(last) {
+            return None;
+        }
+        // SAFETY: the eight bytes lie between the interrupted stack pointer and the
+        // end of its mapping, so they are mapped and readable: the interrupted
+        // thread, which is this one, keeps its stack mapped. They are aligned. The
+        // load is volatile because no Rust object is known to live there.
+        Some(unsafe { std::ptr::read_volatile(address as *const u64) })
+    }
+}
+
+fn page_is_readable(page: u64) -> bool {
+    let mut word = 0u64;
+    let local = libc::iovec {
+        iov_base: (&raw mut word).cast(),
+        iov_len: 8,
+    };
+    let remote = libc::iovec {
+        iov_base: page as *mut libc::c_void,
+        iov_len: 8,
+    };
+    // SAFETY: the local vector is a live word; the kernel checks the remote one and
+    // fails instead of faulting. The call is a bare system call.
+    unsafe {
+        libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) == 8
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two readable pages and a guard page behind them.
+    fn guarded() -> u64 {
+        // SAFETY: a fresh anonymous mapping, its last page then made inaccessible.
+        unsafe {
+            let start = libc::mmap(
+                std::ptr::null_mut(),
+                3 * PAGE as usize,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                -1,
+                0,
+            );
+            assert_ne!(start, libc::MAP_FAILED);
+            let guard = start.byte_add(2 * PAGE as usize);
+            assert_eq!(libc::mprotect(guard, PAGE as usize, libc::PROT_NONE), 0);
+            start as u64
+        }
+    }
+
+    fn reads_to_the_guard_and_no_further(query: &MappingQuery) {
+        let start = guarded();
+        let own = StackBounds::NONE;
+        let memory = StackMemory::at(start + 64, own, query);
+        assert_eq!(memory.read(start + 56), None, "below the stack pointer");
+        assert_eq!(memory.read(start + 64), Some(0));
+        assert_eq!(memory.read(start + 65), None, "unaligned");
+        assert_eq!(memory.read(start + 2 * PAGE - 8), Some(0));
+        assert_eq!(memory.read(start + 2 * PAGE), None, "the guard page");
+        assert_eq!(memory.read(u64::MAX), None);
+    }
+
+    #[test]
+    fn a_foreign_stack_ends_where_its_mapping_ends() {
+        reads_to_the_guard_and_no_further(&MappingQuery { maps: None });
+        reads_to_the_guard_and_no_further(&MappingQuery::open());
+    }
+
+    #[test]
+    fn this_stack_is_this_thread_s() {
+        let here = 0x1234_5678u64;
+        let own = StackBounds::of_this_thread().expect("the C library knows");
+        let memory = StackMemory::at(&raw const here as u64, own, &MappingQuery { maps: None });
+        assert_eq!(memory.read(&raw const here as u64), Some(here));
+        assert_eq!(memory.read(own.high), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! What the sampler knows of one attached thread.
+//!
+//! Written by that thread's signal handler, read by everyone else, and therefore
+//! all atomics; the one exception is the host unwinder's cache, which only the
+//! handler touches.
+
+use crate::clock::{self, Clock, Mechanism};
+use crate::published::ReaderSlot;
+use crate::ring::Ring;
+use crate::stack_memory::StackBounds;
+use crate::timer::Origin;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The number of an attached thread, unique within its sampler, in the order of
+/// attachment. A thread that is attached again gets a new one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ThreadId(pub u64);
+
+/// How many samples of a thread were due, and what became of them.
+///
+/// A sample is due at each interval of the sampled clock; `due` is counted from the
+/// clock and the other two by the handler, so that they check each other. While a
+/// thread runs they differ by at most the tick that is under way; when a thread
+/// waits for a processor, or blocks in the kernel, its ticks are counted as soon as
+/// it goes on. Once it is detached `kept + lost` is `due`, give or take one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Accounting {
+    /// Intervals of the sampled clock that have passed.
+    pub due: u64,
+    /// Samples that were kept.
+    pub kept: u64,
+    /// Samples that were lost: to timer overruns or to a full ring. Their time is
+    /// in the weight of the sample that came next.
+    pub lost: u64,
+    /// Time of the sampled clock that has passed.
+    pub sampled: Duration,
+}
+
+impl Accounting {
+    /// Returns the accounting of the time since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Accounting) -> Accounting {
+        Accounting {
+            due: self.due.saturating_sub(earlier.due),
+            kept: self.kept.saturating_sub(earlier.kept),
+            lost: self.lost.saturating_sub(earlier.lost),
+            sampled: self.sampled.saturating_sub(earlier.sampled),
+        }
+    }
+}
+
+/// A thread that is or was attached, as [`Sampler::threads`](crate::Sampler::threads)
+/// reports it.
+#[derive(Clone, Debug)]
+pub struct ThreadReport {
+    /// The sampler's number of it.
+    pub id: ThreadId,
+    /// The kernel's number of it.
+    pub tid: u32,
+    /// Its name when it was attached.
+    pub name: String,
+    /// How it is timed.
+    pub mechanism: Mechanism,
+    /// When it was attached, in nanoseconds of `CLOCK_MONOTONIC`.
+    pub attached: u64,
+    /// When it was detached, likewise; `None` while it still is attached.
+    pub detached: Option<u64>,
+    /// What was due, kept and lost since it was attached.
+    pub accounting: Accounting,
+    /// Time that the signal handler took of the thread since it was attached: the
+    /// sampler's own cost, less the kernel's for delivering the signals.
+    pub in_handler: Duration,
+}
+
+/// The state itself. Shared by the thread's guard, its handler and the drain thread.
+#[derive(Debug)]
+pub(crate) struct ThreadState {
+    pub(crate) id: ThreadId,
+    pub(crate) tid: libc::pid_t,
+    pub(crate) name: String,
+    pub(crate) interval: u64,
+    pub(crate) stack: StackBounds,
+    pub(crate) ring: Ring,
+    pub(crate) slot: ReaderSlot,
+    pub(crate) timing: OnceLock<Timing>,
+    pub(crate) counts: Counts,
+    pub(crate) detached: OnceLock<Detached>,
+}
+
+/// What is known once the timer is armed.
+#[derive(Debug)]
+pub(crate) struct Timing {
+    pub(crate) origin: Origin,
+    pub(crate) mechanism: Mechanism,
+    pub(crate) attached: u64,
+    /// The sampled clock when the timer was armed.
+    pub(crate) started: u64,
+}
+
+/// The last word on a thread that was detached.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    at: u64,
+    sampled: u64,
+}
+
+/// The handler's own counts. Only one handler at a time runs on a thread, so plain
+/// loads and stores suffice.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) kept: AtomicU64,
+    pub(crate) lost: AtomicU64,
+    /// Lost ticks whose time the next kept sample carries.
+    pub(crate) carried: AtomicU64,
+    /// The thread's CPU clock at the last kept sample.
+    pub(crate) last_cpu: AtomicU64,
+    pub(crate) label: AtomicU64,
+    /// Nanoseconds spent in the handler.
+    pub(crate) spent: AtomicU64,
+}
+
+impl Counts {
+    /// Adds to a count that only the handler writes.
+    pub(crate) fn add(count: &AtomicU64, more: u64) {
+        count.store(
+            count.load(Ordering::Relaxed).wrapping_add(more),
+            Ordering::Relaxed,
+        );
+    }
+
+    fn accounted(&self) -> u64 {
+        self.kept.load(Ordering::Relaxed) + self.lost.load(Ordering::Relaxed)
+    }
+}
+
+impl ThreadState {
+    /// Returns how many ticks the sampled clock, at `now`, has passed since `timing`
+    /// began. On the CPU clock the reading may run ahead of or behind the timer's by
+    /// a little, so a tick counts from half an interval before it is due.
+    pub(crate) fn ticks_at(&self, timing: &Timing, now: u64) -> u64 {
+        now.wrapping_sub(timing.started)
+            .wrapping_add(self.interval / 2)
+            .checked_div(self.interval)
+            .unwrap_or(0)
+    }
+
+    /// Counts what was still pending when the timer was disarmed as lost.
+    pub(crate) fn finish(&self) {
+        // A timer that was never armed has sampled nothing.
+        let sampled = self
+            .timing
+            .get()
+            .map_or(0, |timing| self.sampled_now(timing));
+        let due = sampled / self.interval;
+        let missing = due.saturating_sub(self.counts.accounted());
+        Counts::add(&self.counts.lost, missing);
+        let _ = self.detached.set(Detached {
+            at: clock::monotonic_nanos(),
+            sampled,
+        });
+    }
+
+    fn sampled_now(&self, timing: &Timing) -> u64 {
+        let now = match timing.mechanism.clock() {
+            Clock::Wall => clock::monotonic_nanos(),
+            // A thread that is gone without having been detached stands still.
+            Clock::Cpu => clock::cpu_nanos_of(self.tid).unwrap_or(timing.started),
+        };
+        now.saturating_sub(timing.started)
+    }
+
+    pub(crate) fn report(&self) -> Option<ThreadReport> {
+        let timing = self.timing.get()?;
+        let detached = self.detached.get();
+        let sampled = detached.map_or_else(|| self.sampled_now(timing), |done| done.sampled);
+        Some(ThreadReport {
+            id: self.id,
+            tid: self.tid as u32,
+            name: self.name.clone(),
+            mechanism: timing.mechanism,
+            attached: timing.attached,
+            detached: detached.map(|done| done.at),
+            accounting: Accounting {
+                due: sampled / self.interval,
+                kept: self.counts.kept.load(Ordering::Relaxed),
+                lost: self.counts.lost.load(Ordering::Relaxed),
+                sampled: Duration::from_nanos(sampled),
+            },
+            in_handler: Duration::from_nanos(self.counts.spent.load(Ordering::Relaxed)),
+        })
+    }
+}

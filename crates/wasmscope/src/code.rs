@@ -1,0 +1,292 @@
+//! One registered guest's code: from an offset in its text to names and lines.
+//!
+//! Answers are computed in batches, because the engine's address map can only be
+//! read from one end to the other, and are remembered. When a guest is
+//! unregistered, [`Code::frozen`] keeps the answers that will be needed and lets go
+//! of the compiled code.
+
+use crate::guest::{Bytes, Compiled, CompiledFunction, Guest, SharedBytes};
+use std::collections::{BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use wasmscope_address::{FuncIndex, ModuleIndex, TextOffset, TextRange, WasmOffset};
+use wasmscope_symbolize::{Import, Operator, SourceFrame, Symbols};
+
+/// A place in a guest's text: an offset, and whether it is a return address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub(crate) struct Place {
+    pub(crate) offset: TextOffset,
+    pub(crate) is_return_address: bool,
+}
+
+impl Place {
+    /// Returns an offset within the instruction that the frame is at.
+    fn lookup(self) -> u32 {
+        self.offset
+            .0
+            .wrapping_sub(u32::from(self.is_return_address))
+    }
+}
+
+/// What is at a place.
+#[derive(Clone, Debug)]
+pub(crate) enum Resolved {
+    /// One of the engine's trampolines.
+    Trampoline,
+    /// A function of the guest.
+    Function(Arc<ResolvedFunction>),
+}
+
+/// A place in a function of the guest.
+#[derive(Debug)]
+pub(crate) struct ResolvedFunction {
+    /// The offset in the original binary, where the engine kept a map.
+    pub(crate) wasm: Option<WasmOffset>,
+    /// Innermost inlined frame first; never empty.
+    pub(crate) frames: Arc<[SourceFrame]>,
+    /// The imported function that is called here, if one is.
+    pub(crate) import: Option<Import>,
+    /// The operator here that the engine may carry out with code of its own.
+    pub(crate) operator: Option<Operator>,
+}
+
+/// A guest's code, and what is known of it.
+pub(crate) struct Code {
+    pub(crate) name: String,
+    pub(crate) range: TextRange,
+    pub(crate) hidden: bool,
+    /// Size of the original binary, where it is known.
+    pub(crate) size: Option<u64>,
+    source: Option<Source>,
+    resolved: Mutex<HashMap<Place, Resolved>>,
+}
+
+struct Source {
+    compiled: Compiled,
+    functions: Vec<CompiledFunction>,
+    symbols: Option<Symbols>,
+}
+
+impl Code {
+    pub(crate) fn new(guest: Guest, range: TextRange, functions: Vec<CompiledFunction>) -> Self {
+        let size = guest
+            .bytes
+            .as_ref()
+            .map(|bytes: &Arc<Bytes>| (**bytes).as_ref().len() as u64);
+        let symbols = guest.bytes.map(|bytes| {
+            let mut symbols = Symbols::new(SharedBytes(bytes));
+            if let Some(debug) = guest.debug_bytes {
+                symbols = symbols.with_debug_bytes(SharedBytes(debug));
+            }
+            if let Some(loader) = guest.debug_loader {
+                symbols = symbols.with_debug_loader(loader);
+            }
+            symbols
+        });
+        Self {
+            name: guest.name,
+            range,
+            hidden: guest.hidden,
+            size,
+            source: Some(Source {
+                compiled: guest.code,
+                functions,
+                symbols,
+            }),
+            resolved: Mutex::default(),
+        }
+    }
+
+    /// Returns this code with the answers for `places` and nothing else.
+    pub(crate) fn frozen(&self, places: &BTreeSet<Place>) -> Self {
+        Self {
+            name: self.name.clone(),
+            range: self.range,
+            hidden: self.hidden,
+            size: self.size,
+            source: None,
+            resolved: Mutex::new(self.resolve(places)),
+        }
+    }
+
+    /// Returns a text offset in the function with this index that was compiled from
+    /// the offset `wasm` of the binary; the function's start when there is none.
+    pub(crate) fn text_offset(&self, index: u32, wasm: u32) -> u32 {
+        let Some(source) = &self.source else { return 0 };
+        let mut found = None;
+        let mut start = 0;
+        for function in source.functions.iter().filter(|f| f.index == index) {
+            start = function.start;
+            let end = function.start.saturating_add(function.len);
+            source.compiled.for_each_address(|text, from| {
+                if from == Some(wasm) && (start..end).contains(&text) {
+                    found = found.or(Some(text));
+                }
+            });
+            if found.is_some() {
+                break;
+            }
+        }
+        found.unwrap_or(start)
+    }
+
+    /// Answers for all of `places`.
+    pub(crate) fn resolve(&self, places: &BTreeSet<Place>) -> HashMap<Place, Resolved> {
+        let mut known = self.resolved.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(source) = &self.source {
+            let unknown: Vec<Place> = places
+                .iter()
+                .filter(|place| !known.contains_key(place))
+                .copied()
+                .collect();
+            source.resolve(&unknown, &mut known);
+        }
+        places
+            .iter()
+            .filter_map(|place| Some((*place, known.get(place)?.clone())))
+            .collect()
+    }
+
+    /// Returns what was broken in the guest's names or lines, once something was
+    /// looked up.
+    pub(crate) fn problem(&self) -> Option<wasmscope_symbolize::Error> {
+        self.source.as_ref()?.symbols.as_ref()?.problem()
+    }
+}
+
+impl Source {
+    fn resolve(&self, places: &[Place], known: &mut HashMap<Place, Resolved>) {
+        let mut in_functions: Vec<(Place, &CompiledFunction)> = Vec::new();
+        for &place in places {
+            match self.function_at(place.lookup()) {
+                Some(function) => in_functions.push((place, function)),
+                None => {
+                    known.insert(place, Resolved::Trampoline);
+                }
+            }
+        }
+        in_functions.sort_unstable_by_key(|(place, _)| place.lookup());
+        let wasm = self.wasm_offsets(&in_functions);
+        for ((place, function), origin) in in_functions.into_iter().zip(wasm) {
+            let resolved = self.resolve_function(function, origin);
+            known.insert(place, Resolved::Function(Arc::new(resolved)));
+        }
+    }
+
+    fn function_at(&self, offset: u32) -> Option<&CompiledFunction> {
+        let after = self
+            .functions
+            .partition_point(|function| function.start <= offset);
+        let function = self.functions.get(after.checked_sub(1)?)?;
+        (offset.wrapping_sub(function.start) < function.len).then_some(function)
+    }
+
+    /// Looks up sorted places in one pass over the address map.
+    fn wasm_offsets(&self, places: &[(Place, &CompiledFunction)]) -> Vec<Origin> {
+        let mut found: Vec<Origin> = Vec::with_capacity(places.len());
+        // Places from here on wait for the first origin in their function.
+        let mut waiting = 0;
+        let mut current = None;
+        let mut settle = |upto: u32, current: Option<WasmOffset>, next: Option<WasmOffset>| {
+            while let Some((place, _)) = places.get(found.len())
+                && place.lookup() < upto
+            {
+                found.push(current.map_or(Origin::None, Origin::Exact));
+            }
+            let Some(next) = next else { return };
+            for (origin, (_, function)) in found.iter_mut().zip(places).skip(waiting) {
+                let end = function.start.saturating_add(function.len);
+                if matches!(origin, Origin::None) && (function.start..end).contains(&upto) {
+                    *origin = Origin::Prologue(next);
+                }
+            }
+            waiting = found.len();
+        };
+        self.compiled.for_each_address(|text, wasm| {
+            let next = wasm.map(WasmOffset);
+            settle(text, current, next);
+            current = next;
+        });
+        settle(u32::MAX, current, None);
+        found
+    }
+
+    fn resolve_function(&self, function: &CompiledFunction, origin: Origin) -> ResolvedFunction {
+        let (module, index) = (ModuleIndex(function.module), FuncIndex(function.index));
+        let bare = |wasm, frames| ResolvedFunction {
+            wasm,
+            frames,
+            import: None,
+            operator: None,
+        };
+        let exact = match origin {
+            Origin::Exact(wasm) => Some(wasm),
+            Origin::Prologue(_) | Origin::None => None,
+        };
+        let Some(symbols) = &self.symbols else {
+            return bare(exact, Arc::from([name_only(function)]));
+        };
+        match origin {
+            Origin::Exact(wasm) => ResolvedFunction {
+                wasm: exact,
+                frames: symbols.frames(module, index, wasm),
+                import: symbols.called_import(module, wasm),
+                operator: symbols.operator(module, wasm),
+            },
+            // The function itself, and nothing that was inlined into it yet.
+            Origin::Prologue(first) => {
+                let frames = symbols.frames(module, index, first);
+                let function = frames.last().cloned().map(|frame| SourceFrame {
+                    line: frame.declared_line,
+                    column: None,
+                    ..frame
+                });
+                bare(None, function.into_iter().collect())
+            }
+            Origin::None => {
+                let name = symbols.function_name(module, index);
+                bare(None, Arc::from([frame_of_name(name.display, name.raw)]))
+            }
+        }
+    }
+}
+
+/// Where in the binary a place of the text was compiled from.
+#[derive(Clone, Copy, Debug)]
+enum Origin {
+    /// From the instruction at this offset.
+    Exact(WasmOffset),
+    /// From no instruction: it precedes the first one of its function, at this
+    /// offset.
+    Prologue(WasmOffset),
+    /// Not known: the engine keeps no address map, or the function has no entry.
+    None,
+}
+
+/// Returns the frame of a function of which the engine's own record is all there is.
+fn name_only(function: &CompiledFunction) -> SourceFrame {
+    let name =
+        wasmscope_symbolize::FunctionName::new(function.name.as_deref(), FuncIndex(function.index));
+    frame_of_name(name.display, name.raw)
+}
+
+fn frame_of_name(function: Arc<str>, raw: Option<Arc<str>>) -> SourceFrame {
+    SourceFrame {
+        function,
+        raw,
+        file: None,
+        line: None,
+        column: None,
+        declared_line: None,
+        inlined: false,
+    }
+}
+
+impl fmt::Debug for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Code")
+            .field("name", &self.name)
+            .field("range", &self.range)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,418 @@
+//! Where samples gather: a calling-context trie of addresses, and what was seen
+//! where.
+//!
+//! Runs on the drain thread, so it is quick and names nothing. Its memory is
+//! bounded: past [`Limits::timeline`] samples are added up by stack instead of
+//! being listed one by one, and past [`Limits::stacks`] new stacks are cut where
+//! they leave the known ones. Nothing is dropped: counts and times stay exact.
+
+use crate::code::{Code, Place};
+use crate::labels;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wasmscope_address::HostPc;
+use wasmscope_sample::{Accounting, RawFrame, Sample, Sink, StackEnd, ThreadId, ThreadReport};
+
+/// How much a profiler keeps between two profiles. See [`crate::Builder::limits`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Limits {
+    /// Samples that are listed with their times; 40 bytes each. Later ones are added
+    /// up by stack, thread and labels: exact, but without a time of their own.
+    pub timeline: usize,
+    /// Distinct calling contexts; about 64 bytes each. Past it a new stack counts for
+    /// the longest known part of it, from the outside in.
+    pub stacks: usize,
+    /// Distinct label sets. Samples of further ones carry the label
+    /// `labels: "(more)"`.
+    pub labels: usize,
+    /// Markers; further ones are counted only.
+    pub markers: usize,
+}
+
+impl Default for Limits {
+    /// About 100 MB at most.
+    fn default() -> Self {
+        Self {
+            timeline: 1 << 20,
+            stacks: 1 << 19,
+            labels: 10_000,
+            markers: 1 << 17,
+        }
+    }
+}
+
+/// The number of a calling context; a parent's is smaller than its child's.
+pub(crate) type NodeId = u32;
+
+/// The number of a guest in [`Collected::codes`].
+pub(crate) type CodeId = u32;
+
+/// A calling context: one frame, and who called it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    pub(crate) parent: Option<NodeId>,
+    pub(crate) frame: NodeFrame,
+}
+
+/// What a frame was, resolved as far as must be while its code is mapped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum NodeFrame {
+    Guest {
+        code: CodeId,
+        place: Place,
+    },
+    Host {
+        pc: HostPc,
+        is_return_address: bool,
+    },
+    /// Host frames that were not kept one by one.
+    HostRun,
+    /// Frames further out are missing.
+    Cut,
+}
+
+/// A sample, or several of the same stack, thread and labels.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Collection {
+    pub(crate) thread: ThreadId,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) labels: u64,
+    /// Nanoseconds of `CLOCK_MONOTONIC`; of the last one, if several.
+    pub(crate) time: u64,
+    pub(crate) count: u64,
+    pub(crate) ticks: u64,
+    pub(crate) cpu: Option<Duration>,
+}
+
+/// A host call that took long enough to be noted.
+#[derive(Clone, Debug)]
+pub(crate) struct HostCallMarker {
+    pub(crate) thread: ThreadId,
+    pub(crate) labels: u64,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) node: Option<NodeId>,
+}
+
+/// A value over time, as its owner reports it.
+#[derive(Clone, Debug)]
+pub(crate) struct Track {
+    pub(crate) name: String,
+    pub(crate) points: Vec<(u64, i64)>,
+}
+
+/// Everything gathered since the last profile.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Collected {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) codes: Vec<Arc<Code>>,
+    pub(crate) samples: Vec<Collection>,
+    pub(crate) totals: HashMap<(ThreadId, Option<NodeId>, u64), Collection>,
+    pub(crate) labels: HashMap<u64, labels::Labels>,
+    pub(crate) ended: Vec<ThreadReport>,
+    /// Threads that ended when there were too many to list one by one.
+    pub(crate) ended_more: Accounting,
+    pub(crate) markers: Vec<HostCallMarker>,
+    pub(crate) markers_left_out: u64,
+    pub(crate) tracks: Vec<Track>,
+    pub(crate) stacks_left_out: u64,
+}
+
+/// Gathers samples for one profiler.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    limits: Limits,
+    /// Guests that are registered, by where their text starts.
+    live: BTreeMap<u64, Arc<Code>>,
+    /// Their numbers in `collected.codes`, given out when first met.
+    numbers: HashMap<u64, CodeId>,
+    children: HashMap<(Option<NodeId>, RawFrame), NodeId>,
+    cut: Option<NodeId>,
+    /// Each thread's last stack, outermost first: the next one mostly begins alike.
+    last: HashMap<ThreadId, Vec<(RawFrame, NodeId)>>,
+    collected: Collected,
+    tidied: Instant,
+}
+
+/// The label set of samples past [`Limits::labels`].
+pub(crate) const MORE_LABELS: u64 = u64::MAX;
+
+/// How many ended threads are listed one by one.
+const MOST_ENDED: usize = 4096;
+
+impl Collector {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            live: BTreeMap::new(),
+            numbers: HashMap::new(),
+            children: HashMap::new(),
+            cut: None,
+            last: HashMap::new(),
+            collected: Collected::default(),
+            tidied: Instant::now(),
+        }
+    }
+
+    /// Makes a guest's code known, before the first sample that has it.
+    pub(crate) fn add_code(&mut self, code: Arc<Code>) {
+        self.live.insert(code.range.start().0, code);
+    }
+
+    /// Forgets where a guest was, and keeps of it what the samples so far need.
+    pub(crate) fn remove_code(&mut self, code: &Code) {
+        let start = code.range.start().0;
+        self.live.remove(&start);
+        let Some(id) = self.numbers.remove(&start) else {
+            return;
+        };
+        let places: BTreeSet<Place> = self
+            .collected
+            .nodes
+            .iter()
+            .filter_map(|node| match node.frame {
+                NodeFrame::Guest { code, place } if code == id => Some(place),
+                _ => None,
+            })
+            .collect();
+        if let Some(slot) = self.collected.codes.get_mut(id as usize) {
+            *slot = Arc::new(code.frozen(&places));
+        }
+        // Other code may come to lie at these addresses.
+        self.children
+            .retain(|(_, frame), _| !code.range.contains(frame.pc()));
+        self.last.clear();
+    }
+
+    /// Returns everything gathered, and begins anew.
+    pub(crate) fn take(&mut self) -> Collected {
+        self.numbers.clear();
+        self.children.clear();
+        self.cut = None;
+        self.last.clear();
+        std::mem::take(&mut self.collected)
+    }
+
+    /// Returns a copy of everything gathered.
+    pub(crate) fn collected(&self) -> Collected {
+        self.collected.clone()
+    }
+
+    /// Adds a point to a track, which is made when it is new.
+    pub(crate) fn count(&mut self, track: &str, time: u64, value: i64) {
+        let tracks = &mut self.collected.tracks;
+        let index = match tracks.iter().position(|known| known.name == track) {
+            Some(index) => index,
+            None => {
+                tracks.push(Track {
+                    name: track.to_owned(),
+                    points: Vec::new(),
+                });
+                tracks.len() - 1
+            }
+        };
+        if let Some(track) = tracks.get_mut(index)
+            && track.points.len() < self.limits.markers
+        {
+            track.points.push((time, value));
+        }
+    }
+
+    /// Adds a host call; `frames` are those of its caller, newest first.
+    pub(crate) fn host_call(
+        &mut self,
+        thread: ThreadId,
+        labels: u64,
+        (start, end): (u64, u64),
+        frames: &[RawFrame],
+    ) {
+        if self.collected.markers.len() >= self.limits.markers {
+            self.collected.markers_left_out += 1;
+            return;
+        }
+        let labels = self.note_labels(labels);
+        let node = self.insert(None, frames, StackEnd::Root);
+        self.collected.markers.push(HostCallMarker {
+            thread,
+            labels,
+            start,
+            end,
+            node,
+        });
+    }
+
+    fn note_labels(&mut self, id: u64) -> u64 {
+        let known = &mut self.collected.labels;
+        if id == 0 || known.contains_key(&id) {
+            return id;
+        }
+        if known.len() >= self.limits.labels {
+            return MORE_LABELS;
+        }
+        match labels::Labels::by_id(id) {
+            Some(labels) => {
+                known.insert(id, labels);
+                id
+            }
+            None => 0,
+        }
+    }
+
+    /// Finds or makes the context of a stack. `thread`'s last stack, if given, saves
+    /// looking up what both have in common.
+    fn insert(
+        &mut self,
+        thread: Option<ThreadId>,
+        frames: &[RawFrame],
+        end: StackEnd,
+    ) -> Option<NodeId> {
+        let mut last = thread
+            .and_then(|thread| self.last.remove(&thread))
+            .unwrap_or_default();
+        let mut parent = None;
+        let mut common = 0;
+        match end {
+            StackEnd::Root => {
+                common = last
+                    .iter()
+                    .zip(frames.iter().rev())
+                    .take_while(|((known, _), frame)| known == *frame)
+                    .count();
+                if let Some((_, node)) = common.checked_sub(1).and_then(|at| last.get(at)) {
+                    parent = Some(*node);
+                }
+            }
+            StackEnd::Cut => parent = Some(self.cut_node()),
+        }
+        last.truncate(common);
+        for &frame in frames.iter().rev().skip(common) {
+            let Some(node) = self.child(parent, frame) else {
+                self.collected.stacks_left_out += 1;
+                break;
+            };
+            parent = Some(node);
+            last.push((frame, node));
+        }
+        if let (Some(thread), StackEnd::Root) = (thread, end) {
+            self.last.insert(thread, last);
+        }
+        parent
+    }
+
+    fn cut_node(&mut self) -> NodeId {
+        if let Some(node) = self.cut {
+            return node;
+        }
+        let node = self.push(Node {
+            parent: None,
+            frame: NodeFrame::Cut,
+        });
+        self.cut = Some(node);
+        node
+    }
+
+    fn push(&mut self, node: Node) -> NodeId {
+        let id = u32::try_from(self.collected.nodes.len()).unwrap_or(u32::MAX);
+        self.collected.nodes.push(node);
+        id
+    }
+
+    fn child(&mut self, parent: Option<NodeId>, raw: RawFrame) -> Option<NodeId> {
+        if let Some(&node) = self.children.get(&(parent, raw)) {
+            return Some(node);
+        }
+        if self.collected.nodes.len() >= self.limits.stacks {
+            return None;
+        }
+        let frame = self.frame(raw);
+        let node = self.push(Node { parent, frame });
+        self.children.insert((parent, raw), node);
+        Some(node)
+    }
+
+    fn frame(&mut self, raw: RawFrame) -> NodeFrame {
+        let pc = raw.pc();
+        if raw.is_host() && raw != RawFrame::HOST_RUN {
+            return NodeFrame::Host {
+                pc,
+                is_return_address: raw.is_return_address(),
+            };
+        }
+        if !raw.is_host()
+            && let Some((&start, code)) = self.live.range(..=pc.0).next_back()
+            && let Some(offset) = code.range.offset_of(raw.lookup_pc())
+        {
+            let codes = &mut self.collected.codes;
+            let number = *self.numbers.entry(start).or_insert_with(|| {
+                codes.push(code.clone());
+                u32::try_from(codes.len() - 1).unwrap_or(u32::MAX)
+            });
+            let place = Place {
+                offset: wasmscope_address::TextOffset(
+                    offset.0 + u32::from(raw.is_return_address()),
+                ),
+                is_return_address: raw.is_return_address(),
+            };
+            return NodeFrame::Guest {
+                code: number,
+                place,
+            };
+        }
+        NodeFrame::HostRun
+    }
+}
+
+impl Sink for Collector {
+    fn sample(&mut self, thread: ThreadId, sample: &Sample<'_>) {
+        let node = self.insert(Some(thread), sample.frames, sample.end);
+        let labels = self.note_labels(sample.label);
+        let collection = Collection {
+            thread,
+            node,
+            labels,
+            time: sample.monotonic_nanos,
+            count: 1,
+            ticks: sample.ticks,
+            cpu: sample.cpu,
+        };
+        if self.collected.samples.len() < self.limits.timeline {
+            self.collected.samples.push(collection);
+        } else {
+            self.collected
+                .totals
+                .entry((thread, node, labels))
+                .and_modify(|total| total.add(&collection))
+                .or_insert(collection);
+        }
+        if self.tidied.elapsed() > Duration::from_secs(1) {
+            self.tidied = Instant::now();
+            labels::forget_unused();
+        }
+    }
+
+    fn detached(&mut self, thread: ThreadReport) {
+        self.last.remove(&thread.id);
+        if self.collected.ended.len() < MOST_ENDED {
+            self.collected.ended.push(thread);
+        } else {
+            let more = &mut self.collected.ended_more;
+            more.due += thread.accounting.due;
+            more.kept += thread.accounting.kept;
+            more.lost += thread.accounting.lost;
+            more.sampled += thread.accounting.sampled;
+        }
+    }
+}
+
+impl Collection {
+    fn add(&mut self, other: &Collection) {
+        self.time = self.time.max(other.time);
+        self.count += other.count;
+        self.ticks += other.ticks;
+        self.cpu = match (self.cpu, other.cpu) {
+            (Some(one), Some(two)) => Some(one + two),
+            (one, two) => one.or(two),
+        };
+    }
+}

@@ -1,0 +1,35 @@
+//! What can go wrong between an embedder and its profile.
+
+/// Why profiling could not begin, or a guest not be registered.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The engine was configured with `guest_debug`, which gives every store a copy
+    /// of the code at an address that nobody can ask for.
+    #[error(
+        "register guest {guest:?}: its engine has Config::guest_debug on, which gives each store \
+         its own copy of the code; profile with an engine that has it off"
+    )]
+    GuestDebug {
+        /// The guest's name.
+        guest: String,
+    },
+    /// The engine interprets: there are no native frames to sample.
+    #[error(
+        "register guest {guest:?}: its engine runs Pulley, whose frames a signal handler cannot \
+         see; take samples with OnDemand from an epoch callback instead"
+    )]
+    Pulley {
+        /// The guest's name.
+        guest: String,
+    },
+    /// The compiled code is larger than 4 GiB or lies at an impossible address.
+    #[error("register guest {guest:?}: its compiled code has no usable address range")]
+    Text {
+        /// The guest's name.
+        guest: String,
+    },
+    /// The sampler said no.
+    #[error("sample: {0}")]
+    Sample(#[from] wasmscope_sample::Error),
+}

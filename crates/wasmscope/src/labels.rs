@@ -1,0 +1,275 @@
+//! Labels: for whom a thread works, while it does.
+//!
+//! A label set is attached to the samples taken while it is current on a thread:
+//! for the length of a scope, or, with [`Labels::follow`], whenever a future is
+//! polled, whichever thread polls it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+/// A set of labels, for example a tenant and a request. Cheap to clone.
+///
+/// ```
+/// use wasmscope::Labels;
+///
+/// let labels = Labels::new().with("tenant", "acme").with_number("request", 17);
+/// {
+///     let _scope = labels.enter();
+///     // Samples of this thread carry both labels here.
+/// }
+/// let future = labels.follow(async { /* ... and here, on any thread. */ });
+/// # drop(future);
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Labels {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    labels: Vec<(String, LabelValue)>,
+    /// The set's number; 0 until it is first made current.
+    id: std::sync::OnceLock<u64>,
+}
+
+/// A label's value.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum LabelValue {
+    /// A text.
+    Text(String),
+    /// A number, without a unit.
+    Number(i64),
+}
+
+impl fmt::Display for LabelValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LabelValue::Text(text) => f.write_str(text),
+            LabelValue::Number(number) => write!(f, "{number}"),
+        }
+    }
+}
+
+/// Every set that was made current, by its number. A set stays for a while after
+/// its last holder let go of it, because samples that carry it may still be on
+/// their way; [`forget_unused`] then removes it. Numbers are not used again.
+static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
+
+#[derive(Default)]
+struct Known {
+    next: u64,
+    sets: HashMap<u64, KnownSet>,
+}
+
+struct KnownSet {
+    inner: Arc<Inner>,
+    unused_since: Option<Instant>,
+}
+
+/// How long a set outlives its last holder: far longer than a sample lies in a ring.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Removes the sets that nobody has held for a while. Called by whoever drains
+/// samples, every now and then, so that labels of past requests do not pile up.
+pub(crate) fn forget_unused() {
+    let now = Instant::now();
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(known) = known.as_mut() else { return };
+    known.sets.retain(|_, set| {
+        if Arc::strong_count(&set.inner) > 1 {
+            set.unused_since = None;
+            return true;
+        }
+        now.duration_since(*set.unused_since.get_or_insert(now)) < GRACE
+    });
+}
+
+impl Labels {
+    /// Makes an empty set.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Returns this set with a text label added, in place of one with that key.
+    #[must_use]
+    pub fn with(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.with_value(key.into(), LabelValue::Text(value.into()))
+    }
+
+    /// Returns this set with a number label added, in place of one with that key.
+    #[must_use]
+    pub fn with_number(self, key: impl Into<String>, value: i64) -> Self {
+        self.with_value(key.into(), LabelValue::Number(value))
+    }
+
+    fn with_value(self, key: String, value: LabelValue) -> Self {
+        let mut labels = self.inner.labels.clone();
+        labels.retain(|(known, _)| *known != key);
+        labels.push((key, value));
+        Self {
+            inner: Arc::new(Inner {
+                labels,
+                id: std::sync::OnceLock::new(),
+            }),
+        }
+    }
+
+    /// Returns the labels, in the order in which they were added.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &LabelValue)> {
+        self.inner
+            .labels
+            .iter()
+            .map(|(key, value)| (key.as_str(), value))
+    }
+
+    /// Returns the value of the label `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&LabelValue> {
+        self.iter()
+            .find(|(known, _)| *known == key)
+            .map(|(_, value)| value)
+    }
+
+    /// Makes this set current on the calling thread until the guard is dropped; the
+    /// set that was current before is then current again.
+    pub fn enter(&self) -> LabelScope<'_> {
+        LabelScope {
+            // On a thread that is not sampled there is nothing to note.
+            before: is_sampled().then(|| exchange(self.id())),
+            labels: PhantomData,
+            not_send: PhantomData,
+        }
+    }
+
+    /// Makes this set current whenever `future` is polled, on whichever thread.
+    /// Guests that wasmtime runs in it, on fibers of their own, carry it as well.
+    pub fn follow<F: Future>(&self, future: F) -> Labelled<F> {
+        Labelled {
+            labels: self.clone(),
+            future: Box::pin(future),
+        }
+    }
+
+    /// Returns the set's number, registering it the first time; 0 for the empty set.
+    pub(crate) fn id(&self) -> u64 {
+        if self.inner.labels.is_empty() {
+            return 0;
+        }
+        *self.inner.id.get_or_init(|| {
+            let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = known.get_or_insert_default();
+            known.next += 1;
+            let set = KnownSet {
+                inner: self.inner.clone(),
+                unused_since: None,
+            };
+            known.sets.insert(known.next, set);
+            known.next
+        })
+    }
+
+    /// Returns the set with a number, while it is known.
+    pub(crate) fn by_id(id: u64) -> Option<Self> {
+        let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = known.as_ref()?.sets.get(&id)?.inner.clone();
+        Some(Self { inner })
+    }
+}
+
+impl PartialEq for Labels {
+    fn eq(&self, other: &Self) -> bool {
+        self.inner.labels == other.inner.labels
+    }
+}
+
+impl Eq for Labels {}
+
+/// Keeps a label set current; see [`Labels::enter`].
+#[derive(Debug)]
+#[must_use = "the labels are current until this is dropped"]
+pub struct LabelScope<'a> {
+    before: Option<u64>,
+    labels: PhantomData<&'a Labels>,
+    not_send: PhantomData<*const ()>,
+}
+
+impl Drop for LabelScope<'_> {
+    fn drop(&mut self) {
+        if let Some(before) = self.before {
+            exchange(before);
+        }
+    }
+}
+
+/// A future under labels; see [`Labels::follow`].
+pub struct Labelled<F> {
+    labels: Labels,
+    future: Pin<Box<F>>,
+}
+
+impl<F> fmt::Debug for Labelled<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Labelled")
+            .field("labels", &self.labels)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Future for Labelled<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        let _scope = this.labels.enter();
+        this.future.as_mut().poll(context)
+    }
+}
+
+fn is_sampled() -> bool {
+    wasmscope_sample::is_attached()
+}
+
+fn exchange(id: u64) -> u64 {
+    wasmscope_sample::set_label(id).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_outlives_its_holder_until_it_is_forgotten() {
+        let labels = Labels::new().with("tenant", "a");
+        let id = labels.id();
+        assert_ne!(id, 0);
+        forget_unused();
+        drop(labels);
+        forget_unused();
+        assert!(Labels::by_id(id).is_some(), "still in its grace period");
+        let long_ago = Instant::now().checked_sub(2 * GRACE);
+        if let Some(set) = KNOWN
+            .lock()
+            .unwrap()
+            .as_mut()
+            .and_then(|known| known.sets.get_mut(&id))
+        {
+            set.unused_since = long_ago;
+        }
+        forget_unused();
+        assert_eq!(Labels::by_id(id), None);
+    }
+
+    #[test]
+    fn the_last_value_of_a_key_wins() {
+        let labels = Labels::new().with("k", "1").with_number("k", 2);
+        assert_eq!(labels.iter().count(), 1);
+        assert_eq!(labels.get("k"), Some(&LabelValue::Number(2)));
+    }
+}

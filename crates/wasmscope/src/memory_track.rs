@@ -1,0 +1,87 @@
+//! The size of a guest's memories over time.
+
+use crate::profiler::Inner;
+use std::sync::Arc;
+use wasmscope_sample::monotonic_nanos;
+use wasmtime::ResourceLimiter;
+
+/// Records each growth of a store's linear memories, as a counter of the profile.
+///
+/// It is a [`ResourceLimiter`] that allows everything, for stores that have none;
+/// an embedder's own limiter calls [`grown`](Self::grown) instead.
+#[derive(Debug)]
+pub struct MemoryTrack {
+    profiler: Arc<Inner>,
+    name: String,
+    bytes: i64,
+    /// The growth that was allowed last, in case the engine then fails to carry it
+    /// out.
+    last: i64,
+}
+
+impl MemoryTrack {
+    pub(crate) fn new(profiler: Arc<Inner>, name: String) -> Self {
+        Self {
+            profiler,
+            name,
+            bytes: 0,
+            last: 0,
+        }
+    }
+
+    /// Notes that one memory went from `current` bytes to `desired`; the counter
+    /// shows the sum over all memories.
+    pub fn grown(&mut self, current: usize, desired: usize) {
+        let size = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.change(size(desired).saturating_sub(size(current)));
+    }
+
+    /// Notes that the growth noted last did not come to be.
+    pub fn growth_failed(&mut self) {
+        if self.last != 0 {
+            self.change(-self.last);
+            self.last = 0;
+        }
+    }
+
+    fn change(&mut self, by: i64) {
+        self.last = by;
+        self.bytes = self.bytes.saturating_add(by);
+        self.profiler
+            .sampler
+            .sink()
+            .count(&self.name, monotonic_nanos(), self.bytes);
+    }
+}
+
+impl ResourceLimiter for MemoryTrack {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        // Beyond its own maximum a memory does not grow, whatever is said here.
+        if maximum.is_none_or(|maximum| desired <= maximum) {
+            self.grown(current, desired);
+        } else {
+            self.last = 0;
+        }
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        drop(error);
+        self.growth_failed();
+        Ok(())
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        _desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(true)
+    }
+}
