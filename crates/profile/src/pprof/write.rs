@@ -140,14 +140,13 @@ impl<'a> Builder<'a> {
         self.profile
             .functions()
             .map(|(handle, function)| {
-                let name = self.string(&function.name);
+                // A system name equal to the name would tell pprof to demangle it, which
+                // takes the `<...>` out of names that are demangled already.
+                let system_name = function.system_name.as_deref().unwrap_or_default();
                 message::Function {
                     id: handle.index() as u64 + 1,
-                    name,
-                    system_name: function
-                        .system_name
-                        .as_ref()
-                        .map_or(name, |system| self.string(system)),
+                    name: self.string(&function.name),
+                    system_name: self.string(system_name),
                     filename: self.string(function.file.as_deref().unwrap_or_default()),
                     start_line: function.start_line.map_or(0, i64::from),
                 }

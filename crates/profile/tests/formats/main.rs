@@ -10,8 +10,12 @@
 mod damaged;
 mod dump;
 mod empty;
+mod firefox_cli;
 mod fixture;
+mod go_pprof;
 mod golden;
 mod round_trip;
 mod save;
+mod speedscope;
+mod tools;
 mod totals;

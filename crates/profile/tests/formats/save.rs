@@ -117,14 +117,12 @@ fn errors_name_the_file_as_it_was_given() {
 #[test]
 fn a_full_device_is_an_error_that_names_it() {
     for format in Format::ALL {
-        for compress in ["/dev/full"] {
-            let error = fixture::profile().save(compress, format).unwrap_err();
-            let text = error.to_string();
-            assert!(
-                text.contains("/dev/full") && text.contains("space"),
-                "{text}"
-            );
-        }
+        let error = fixture::profile().save("/dev/full", format).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("/dev/full") && text.contains("space"),
+            "{text}"
+        );
     }
 }
 
