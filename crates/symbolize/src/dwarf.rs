@@ -279,9 +279,9 @@ impl Dwarf {
         }
         frames.push(place);
         let entry = gimli::UnitOffset(entry as usize).to_debug_info_offset(&header);
-        callees.push(entry.map_or(usize::MAX, |entry| entry.0));
+        callees.push(entry.map(|entry| entry.0));
         for (frame, callee) in frames.iter_mut().zip(callees) {
-            frame.label = self.label(data, callee);
+            frame.label = callee.and_then(|callee| self.label(data, callee));
         }
         Ok(frames)
     }

@@ -121,8 +121,8 @@ impl Functions {
 /// A call that the compiler replaced by the callee's body.
 #[derive(Debug)]
 pub(crate) struct Inlined {
-    /// The callee's entry, as an offset in `.debug_info`.
-    pub(crate) callee: usize,
+    /// The callee's entry, as an offset in `.debug_info`, if it is known.
+    pub(crate) callee: Option<usize>,
     /// The file of the call by its number in the unit, `u32::MAX` for unknown.
     pub(crate) file: u32,
     /// Its line and column, zero for unknown.
@@ -207,7 +207,7 @@ impl InlinedCalls {
                 around.push(level);
                 let mut coverage = Coverage::default();
                 let mut call = Inlined {
-                    callee: usize::MAX,
+                    callee: None,
                     file: u32::MAX,
                     line: 0,
                     column: 0,
@@ -294,7 +294,7 @@ impl Inlined {
             gimli::DW_AT_call_line => self.line = number(value).unwrap_or(0),
             gimli::DW_AT_call_column => self.column = number(value).unwrap_or(0),
             gimli::DW_AT_abstract_origin => {
-                self.callee = reference(unit.header, &value).unwrap_or(usize::MAX);
+                self.callee = reference(unit.header, &value);
             }
             _ => {}
         }

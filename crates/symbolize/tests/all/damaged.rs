@@ -57,7 +57,7 @@ fn whole_files_answer() {
 fn damaged_files_do_not_panic() {
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut seeds: Vec<_> = (3..=5)
-        .map(|version| (Plan::new(version).bytes(), 2000))
+        .map(|version| (Plan::new(version).bytes(), 800))
         .collect();
     for name in ["fib.wasm", "shapes.wasm", "component.wasm"] {
         seeds.push((guest(name), 60));
@@ -72,7 +72,7 @@ fn damaged_files_do_not_panic() {
         }
     }
     // The damage is real: it is noticed often.
-    assert!(broken > 1000, "only {broken} files were found broken");
+    assert!(broken > 500, "only {broken} files were found broken");
 }
 
 /// Asks enough to read everything there is for a few functions.

@@ -155,3 +155,45 @@ fn ask(context: &Context<'_>, address: u64, name: Option<&String>) -> Vec<Row> {
     }
     rows
 }
+
+/// A check that shares nothing with any reader of DWARF, not even where its
+/// addresses count from: a call must be on a line that names the callee.
+#[test]
+fn calls_are_on_lines_that_name_the_callee() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut checked = 0;
+    for path in guests() {
+        let bytes = std::fs::read(&path).unwrap();
+        let symbols = Symbols::new(bytes.clone());
+        let Some(module) = record::modules(&bytes).into_iter().next() else {
+            continue;
+        };
+        for function in &module.functions {
+            for &(offset, callee) in &function.calls {
+                let at = WasmOffset(offset as u32);
+                let frames = symbols.frames(ModuleIndex(0), FuncIndex(function.index), at);
+                let (Some(file), Some(line)) = (&frames[0].file, frames[0].line) else {
+                    continue;
+                };
+                let Some(source) = file.find("guests/src/c/").map(|at| root.join(&file[at..]))
+                else {
+                    continue;
+                };
+                let source = std::fs::read_to_string(source).unwrap();
+                let callee = &module.names[&callee];
+                // The compiler calls other functions than the source does, such
+                // as `puts` for `printf`.
+                if !source.contains(&format!("{callee}(")) {
+                    continue;
+                }
+                let text = source.lines().nth(line as usize - 1).unwrap();
+                assert!(
+                    text.contains(callee),
+                    "{path:?} {offset:#x}: {callee} in {line}: {text}"
+                );
+                checked += 1;
+            }
+        }
+    }
+    assert!(checked > 20, "only {checked} calls were checked");
+}

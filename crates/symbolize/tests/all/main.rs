@@ -9,4 +9,6 @@ mod generated;
 mod guests;
 mod hostile;
 mod lazy;
+mod odd;
+mod raw;
 mod record;
