@@ -38,7 +38,8 @@ pub(crate) struct Dwarf {
     /// Bytes of code: addresses are below.
     len: u32,
     units: Option<Units>,
-    read: HashMap<u32, Unit>,
+    /// Units that were asked about; `None` for one that cannot be read.
+    read: HashMap<u32, Option<Unit>>,
     tables: Tables,
     /// Functions' names, by where in `.debug_info` each is.
     labels: HashMap<usize, Arc<Label>>,
@@ -119,7 +120,8 @@ impl Dwarf {
             let silent = !units.silent.is_empty();
             self.units = Some(units);
             for unit in covering {
-                let frames = self.locate_in(data, unit, address)?;
+                let frames = self.locate_in(data, unit, address);
+                let frames = self.or_none(frames)?.unwrap_or_default();
                 if !frames.is_empty() {
                     return Ok(frames);
                 }
@@ -138,8 +140,9 @@ impl Dwarf {
             .as_mut()
             .map(|units| std::mem::take(&mut units.silent));
         for unit in silent.unwrap_or_default() {
-            self.read(data, unit)?;
-            if let (Some(units), Some(it)) = (&mut self.units, self.read.get(&unit)) {
+            let read = self.read(data, unit);
+            self.or_none(read)?;
+            if let (Some(units), Some(Some(it))) = (&mut self.units, self.read.get(&unit)) {
                 units.extend(unit, it.lines.ranges());
             }
         }
@@ -150,11 +153,32 @@ impl Dwarf {
         self.units.as_ref().ok_or(Error::TooMuchWork)
     }
 
+    /// Notes that one unit is broken, which does not hide the others; having
+    /// worked too much does.
+    fn or_none<T>(&mut self, result: Result<T, Error>) -> Result<Option<T>, Error> {
+        match result {
+            Ok(it) => Ok(Some(it)),
+            Err(Error::TooMuchWork) => Err(Error::TooMuchWork),
+            Err(error) => {
+                self.problem.get_or_insert(error);
+                Ok(None)
+            }
+        }
+    }
+
     /// Reads a unit's functions and lines, once.
     fn read(&mut self, data: &Data<'_>, number: u32) -> Result<(), Error> {
         if self.read.contains_key(&number) {
             return Ok(());
         }
+        // Should it fail, it is not tried again.
+        self.read.insert(number, None);
+        let unit = self.read_unit(data, number)?;
+        self.read.insert(number, Some(unit));
+        Ok(())
+    }
+
+    fn read_unit(&mut self, data: &Data<'_>, number: u32) -> Result<Unit, Error> {
         let header = self.units()?.header(data, number)?;
         let (budget, problem) = (&mut self.budget, &mut self.problem);
         let root = Root::read(data, &header, budget)?;
@@ -187,15 +211,13 @@ impl Dwarf {
         };
         let len = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
         budget.keep::<u8>(size_of::<Unit>() + len(&origin.name) + len(&origin.comp_dir))?;
-        let unit = Unit {
+        Ok(Unit {
             bases: root.bases,
             origin,
             functions,
             inlined: HashMap::new(),
             lines,
-        };
-        self.read.insert(number, unit);
-        Ok(())
+        })
     }
 
     fn locate_in(
@@ -206,7 +228,7 @@ impl Dwarf {
     ) -> Result<Vec<Located>, Error> {
         self.read(data, number)?;
         let header = self.units()?.header(data, number)?;
-        let Some(unit) = self.read.get_mut(&number) else {
+        let Some(Some(unit)) = self.read.get_mut(&number) else {
             return Ok(Vec::new());
         };
         let budget = &mut self.budget;

@@ -18,8 +18,9 @@ use crate::names::Names;
 use crate::{Error, FunctionName, Import, Operator, SourceFrame};
 
 /// Answers kept of each kind. When there are more, all are dropped and asked
-/// anew, so that a process that runs for months does not grow.
-const MAX_KEPT: usize = 1 << 17;
+/// anew, so that a process that runs for months does not grow. They take about
+/// 20 MB.
+const MAX_KEPT: usize = 1 << 16;
 
 /// Finds external debug information by the URL or path that a module names.
 type Loader = dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync;

@@ -206,7 +206,8 @@ impl Lines {
         origin: &Origin,
     ) -> Option<Arc<str>> {
         // Until DWARF 5, files and directories count from 1, and 0 is the unit
-        // itself.
+        // itself. Since then they count from 0, and directory 0 is again the one
+        // that the compiler ran in.
         let old = u32::from(self.version <= 4);
         let comp_dir = origin.comp_dir.as_deref().unwrap_or_default();
         let mut path = comp_dir.to_owned();
@@ -215,7 +216,10 @@ impl Lines {
             return Some(path.into());
         };
         let entry = self.files.get(index as usize)?;
-        let directory = entry.directory.checked_sub(old);
+        let directory = match entry.directory {
+            0 if !path.is_empty() => None,
+            directory => directory.checked_sub(old),
+        };
         let directory = directory.and_then(|index| self.directories.get(index as usize));
         if let Some(directory) = directory.and_then(|it| it.read(data, header, bases)) {
             join(&mut path, &directory);
