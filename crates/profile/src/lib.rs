@@ -60,6 +60,8 @@ pub mod firefox;
 pub mod folded;
 mod format;
 mod function;
+#[doc(hidden)]
+pub mod fuzz;
 mod handle;
 mod labels;
 mod location;

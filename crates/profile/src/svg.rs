@@ -90,7 +90,7 @@ impl<'a> Graph<'a> {
         });
         let mut depth = 0;
         // Where the next frame of each row starts, in units of the value.
-        let mut next = vec![0];
+        let mut next = vec![0_u64];
         for step in tree.walk() {
             let frame = match step {
                 Step::Enter(frame) => frame,
@@ -101,7 +101,7 @@ impl<'a> Graph<'a> {
                 }
             };
             let start = next[depth];
-            next[depth] += value(frame.total, total);
+            next[depth] = start.saturating_add(value(frame.total, total));
             next.push(start);
             depth += 1;
             let scale = (WIDTH - 2.0 * MARGIN) / (value(total, total).max(1) as f64);

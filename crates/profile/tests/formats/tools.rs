@@ -16,8 +16,7 @@ pub(crate) fn find(relative: &str) -> Option<PathBuf> {
         Some(folder) => PathBuf::from(folder),
         None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests/real/tools"),
     };
-    let path = folder.join(relative);
-    if path.exists() {
+    if let Ok(path) = folder.join(relative).canonicalize() {
         return Some(path);
     }
     let message = format!("{relative} is not in guests/real/tools; run guests/fetch-tools");
