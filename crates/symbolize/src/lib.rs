@@ -40,7 +40,21 @@
 //! Making a [`Symbols`] costs nothing. The first name reads the section headers
 //! and the name section; the first line reads the header of each DWARF unit and
 //! then only the unit that is asked about. Answers are kept, so that a profile
-//! that asks about the same instructions again and again pays one look-up.
+//! that asks about the same instructions again and again pays one look-up. The
+//! example `cost` measures all of this on a file of your own or on a made-up one
+//! of 100 MB.
+//!
+//! Memory: the bytes, the last 65,536 answers (about 20 MB), and tables of the
+//! units that were asked about, of at most 16 times the size of the DWARF plus
+//! 16 MB; in practice less than its size.
+//!
+//! # What it reads
+//!
+//! DWARF 2 to 5 in custom sections, of the file itself or of another one
+//! ([`Symbols::with_debug_bytes`], [`Symbols::with_debug_loader`]). It does not
+//! read split DWARF (`.dwo`), supplementary files, `.debug_types` (nothing there
+//! has an address), nor source maps. Functions and lines at address 0 of the code
+//! section are what old linkers left of removed functions, and are ignored.
 //!
 //! # Which offsets
 //!
