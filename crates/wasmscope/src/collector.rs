@@ -17,9 +17,12 @@ use wasmscope_sample::{Accounting, RawFrame, Sample, Sink, StackEnd, ThreadId, T
 /// How much a profiler keeps between two profiles. See [`crate::Builder::limits`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Samples that are listed with their times; 40 bytes each. Later ones are added
+    /// Samples that are listed with their times; 64 bytes each. Later ones are added
     /// up by stack, thread and labels: exact, but without a time of their own.
     pub timeline: usize,
+    /// Distinct combinations of stack, thread and labels among those that are added
+    /// up; about 128 bytes each. Further ones are added up by stack alone.
+    pub sums: usize,
     /// Distinct calling contexts; about 64 bytes each. Past it a new stack counts for
     /// the longest known part of it, from the outside in.
     pub stacks: usize,
@@ -31,10 +34,12 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About 100 MB at most.
+    /// About 100 MB at most: 32 for the timeline, 16 for sums, 32 for stacks, the rest
+    /// for markers, labels and threads.
     fn default() -> Self {
         Self {
-            timeline: 1 << 20,
+            timeline: 1 << 19,
+            sums: 1 << 17,
             stacks: 1 << 19,
             labels: 10_000,
             markers: 1 << 17,
@@ -138,6 +143,9 @@ pub(crate) struct Collector {
 /// The label set of samples past [`Limits::labels`].
 pub(crate) const MORE_LABELS: u64 = u64::MAX;
 
+/// Stands for the threads of which there were too many to list one by one.
+pub(crate) const MORE_THREADS: ThreadId = ThreadId(u64::MAX);
+
 /// How many ended threads are listed one by one.
 const MOST_ENDED: usize = 4096;
 
@@ -240,6 +248,30 @@ impl Collector {
             end,
             node,
         });
+    }
+
+    fn add_up(&mut self, collection: Collection) {
+        let Collection {
+            thread,
+            node,
+            labels,
+            ..
+        } = collection;
+        let totals = &mut self.collected.totals;
+        let (thread, labels) =
+            if totals.len() < self.limits.sums || totals.contains_key(&(thread, node, labels)) {
+                (thread, labels)
+            } else {
+                (MORE_THREADS, if labels == 0 { 0 } else { MORE_LABELS })
+            };
+        totals
+            .entry((thread, node, labels))
+            .and_modify(|total| total.add(&collection))
+            .or_insert(Collection {
+                thread,
+                labels,
+                ..collection
+            });
     }
 
     fn note_labels(&mut self, id: u64) -> u64 {
@@ -379,11 +411,7 @@ impl Sink for Collector {
         if self.collected.samples.len() < self.limits.timeline {
             self.collected.samples.push(collection);
         } else {
-            self.collected
-                .totals
-                .entry((thread, node, labels))
-                .and_modify(|total| total.add(&collection))
-                .or_insert(collection);
+            self.add_up(collection);
         }
         if self.tidied.elapsed() > Duration::from_secs(1) {
             self.tidied = Instant::now();

@@ -2,7 +2,7 @@
 //!
 //! For profiles that stay with whoever runs the host; guest-safe ones never ask.
 
-use crate::stacks::plain;
+use crate::plain::plain;
 use std::collections::HashMap;
 use wasmscope_address::HostPc;
 use wasmscope_profile::{Category, Function, Line, Location, LocationHandle, Profile};

@@ -41,6 +41,7 @@ mod host_names;
 mod labels;
 mod memory_track;
 mod on_demand;
+mod plain;
 mod profiler;
 mod recording;
 mod selection;

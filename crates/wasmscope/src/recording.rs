@@ -1,6 +1,6 @@
 //! What was recorded in a stretch of time, and how it becomes a profile.
 
-use crate::collector::{Collected, Collection, MORE_LABELS};
+use crate::collector::{Collected, Collection, MORE_LABELS, MORE_THREADS};
 use crate::labels::LabelValue;
 use crate::selection::Selection;
 use crate::stacks::Stacks;
@@ -138,9 +138,7 @@ impl Writer<'_> {
         for sample in samples {
             let stack = stacks.of_sample(&mut self.profile, sample.node);
             let labels = self.labels_of(sample.labels);
-            let Some(thread) = self.thread_of(sample.thread) else {
-                continue;
-            };
+            let thread = self.thread_of(sample.thread);
             self.profile.add_sample(Sample {
                 thread,
                 time: recording.since_start(sample.time),
@@ -155,9 +153,7 @@ impl Writer<'_> {
         }
         for marker in markers {
             let call = stacks.host_call(&mut self.profile, marker.node);
-            let Some(thread) = self.thread_of(marker.thread) else {
-                continue;
-            };
+            let thread = self.thread_of(marker.thread);
             self.profile.add_marker(Marker {
                 thread,
                 name: call.name,
@@ -239,8 +235,27 @@ impl Writer<'_> {
         }
     }
 
-    fn thread_of(&mut self, id: ThreadId) -> Option<ThreadHandle> {
-        self.threads.get(&id).copied()
+    /// Returns the thread to show; one for all that were not listed one by one.
+    fn thread_of(&mut self, id: ThreadId) -> ThreadHandle {
+        if let Some(&known) = self.threads.get(&id) {
+            return known;
+        }
+        if let Some(&more) = self.threads.get(&MORE_THREADS) {
+            return more;
+        }
+        let ended = self.recording.collected.ended_more;
+        let more = self.profile.add_thread(Thread {
+            name: "(more threads)".to_owned(),
+            accounting: (!self.selection.is_partial()).then_some(Accounting {
+                due: ended.due,
+                kept: ended.kept,
+                lost: ended.lost,
+                sampled: ended.sampled,
+            }),
+            ..Thread::default()
+        });
+        self.threads.insert(MORE_THREADS, more);
+        more
     }
 
     fn labels_of(&mut self, id: u64) -> LabelsHandle {

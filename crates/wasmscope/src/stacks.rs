@@ -17,6 +17,7 @@
 use crate::code::{Place, Resolved, ResolvedFunction};
 use crate::collector::{CodeId, Collected, Node, NodeFrame, NodeId};
 use crate::host_names::HostNames;
+use crate::plain::plain;
 use crate::selection::Selection;
 use std::collections::{BTreeSet, HashMap};
 use wasmscope_profile::{
@@ -323,23 +324,5 @@ fn add_location(
         mapping: Some(mapping),
         address: function.wasm.map(|wasm| u64::from(wasm.0)),
         lines,
-    })
-}
-
-/// Adds a location that is a name and nothing else.
-pub(crate) fn plain(profile: &mut Profile, name: &str, category: Category) -> LocationHandle {
-    let function = profile.add_function(Function {
-        name: name.to_owned(),
-        category,
-        ..Function::default()
-    });
-    profile.add_location(Location {
-        mapping: None,
-        address: None,
-        lines: vec![Line {
-            function,
-            line: None,
-            column: None,
-        }],
     })
 }
