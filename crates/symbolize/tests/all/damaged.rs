@@ -21,6 +21,9 @@ impl Random {
 
     fn damage(&mut self, bytes: &mut Vec<u8>) {
         for _ in 0..=self.below(6) {
+            if bytes.is_empty() {
+                break;
+            }
             let at = self.below(bytes.len());
             let span = self.below(16).min(bytes.len() - at);
             match self.below(7) {
