@@ -17,7 +17,9 @@
 //! | accounting | a marker `Sampling` on each thread, and all of them in the profile's information |
 //! | clock, mechanism, interval, comments | the profile's information |
 //!
-//! The samples' counts have no place: what is shown is time.
+//! The samples' counts have no place: what is shown is time. Only where no sample
+//! weighs anything, counts are shown. Samples that all are at time zero, because they
+//! were read from a format without times, are laid end to end.
 //!
 //! The crate fxprof-processed-profile does most of it. It cannot set lines, columns
 //! and inline depths, so those tables are replaced in what it wrote.

@@ -271,21 +271,24 @@ fn value(part: Total, whole: Total) -> u64 {
     }
 }
 
-/// The category's hue, a little lighter or darker by the name.
+/// The category's colour, a little lighter or darker by the name. As `#rrggbb`,
+/// because not everything that draws SVG knows `hsl()`.
 fn colour(category: Category, name: &str) -> String {
-    let (hue, saturation, lightness) = match category {
-        Category::Guest => (28, 85, 68),
-        Category::Wasi => (145, 45, 66),
-        Category::Host => (212, 60, 72),
-        Category::Engine => (265, 45, 76),
-        Category::Opaque => (220, 6, 78),
-        Category::Lost => (0, 55, 74),
+    let base: [u32; 3] = match category {
+        Category::Guest => [240, 160, 92],
+        Category::Wasi => [118, 198, 148],
+        Category::Host => [132, 176, 226],
+        Category::Engine => [184, 160, 220],
+        Category::Opaque => [190, 194, 200],
+        Category::Lost => [226, 146, 146],
     };
     // FNV-1a: any hash will do that is the same on every machine.
     let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    format!("hsl({hue},{saturation}%,{}%)", lightness - 6 + hash % 13)
+    // 92 to 104 percent.
+    let [red, green, blue] = base.map(|part| (part * (92 + hash % 13) / 100).min(255));
+    format!("#{red:02x}{green:02x}{blue:02x}")
 }
 
 /// A text that is safe in XML, in an element and in an attribute.

@@ -23,8 +23,21 @@ use crate::thread::ThreadHandle;
 /// The profile so far, with what is needed to complete it.
 pub(super) struct Built {
     pub(super) profile: fx::Profile,
+    /// What the samples weigh, for the column of weights.
+    pub(super) weight: Weight,
+    /// When the profile ends: the viewer leaves out what is not before.
+    pub(super) end: Duration,
     /// By the position of the thread in the model.
     pub(super) threads: Vec<BuiltThread>,
+}
+
+/// What the column of weights holds.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Weight {
+    /// Milliseconds: the samples' weights.
+    Time,
+    /// Samples: none of them weighs anything.
+    Count,
 }
 
 pub(super) struct BuiltThread {
@@ -37,20 +50,61 @@ pub(super) struct BuiltThread {
 }
 
 pub(super) fn build(profile: &Profile) -> Built {
-    let mut builder = Builder::new(profile);
+    let weight = match profile.total().weight {
+        Duration::ZERO => Weight::Count,
+        _ => Weight::Time,
+    };
+    let mut builder = Builder::new(profile, weight);
     let mut samples = vec![Vec::new(); profile.threads().len()];
+    // A profile that was read from a format without times: the viewer would show
+    // nothing of it, so its samples are laid end to end.
+    let is_timed = profile.samples().any(|sample| !sample.time.is_zero());
     for sample in profile.samples() {
         samples[sample.thread.index()].push(sample);
     }
+    let mut end = profile.meta().duration;
     for (index, mut samples) in samples.into_iter().enumerate() {
-        samples.sort_by_key(|sample| sample.time);
+        if is_timed {
+            samples.sort_by_key(|sample| sample.time);
+        } else {
+            lay_end_to_end(&mut samples, weight);
+        }
+        if let Some(last) = samples.last() {
+            // The end itself is not part of the profile.
+            end = end.max(last.time.saturating_add(interval(profile)));
+        }
         builder.samples(index, samples);
+    }
+    for marker in profile.markers() {
+        end = end.max(marker.end);
     }
     builder.markers();
     builder.counters();
     Built {
         profile: builder.fx,
+        weight,
+        end,
         threads: builder.threads,
+    }
+}
+
+fn lay_end_to_end(samples: &mut [Sample], weight: Weight) {
+    let mut time = Duration::ZERO;
+    for sample in samples {
+        let step = match weight {
+            Weight::Time => sample.weight,
+            Weight::Count => Duration::from_millis(sample.count),
+        };
+        time = time.saturating_add(step);
+        sample.time = time;
+    }
+}
+
+/// The interval to write: the viewer needs one, also where it is not known.
+fn interval(profile: &Profile) -> Duration {
+    match profile.meta().interval {
+        Duration::ZERO => Duration::from_millis(1),
+        known => known,
     }
 }
 
@@ -60,16 +114,17 @@ struct Builder<'a> {
     threads: Vec<BuiltThread>,
     processes: IndexMap<&'a str, fx::ProcessHandle>,
     categories: Vec<fx::CategoryHandle>,
+    weight_type: fx::WeightType,
 }
 
 impl<'a> Builder<'a> {
-    fn new(profile: &'a Profile) -> Self {
+    fn new(profile: &'a Profile, weight: Weight) -> Self {
         let meta = profile.meta();
         let start = meta.start.duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut fx = fx::Profile::new(
             &meta.product,
             fx::ReferenceTimestamp::from_duration_since_unix_epoch(start),
-            fx::SamplingInterval::from_nanos(nanos(meta.interval)),
+            fx::SamplingInterval::from_nanos(nanos(interval(profile))),
         );
         // Names are resolved already; do not ask a server for them.
         fx.set_symbolicated(true);
@@ -83,6 +138,10 @@ impl<'a> Builder<'a> {
             threads: Vec::new(),
             processes: IndexMap::new(),
             categories,
+            weight_type: match weight {
+                Weight::Time => fx::WeightType::TracingMs,
+                Weight::Count => fx::WeightType::Samples,
+            },
         };
         for (handle, _) in profile.threads() {
             builder.thread(handle);
@@ -117,7 +176,7 @@ impl<'a> Builder<'a> {
         let tid = u32::try_from(handle.index()).unwrap_or(u32::MAX);
         let fx_thread = fx.add_thread(process, tid, stamp(Duration::ZERO), false);
         fx.set_thread_name(fx_thread, &format!("{tid:010}"));
-        fx.set_thread_samples_weight_type(fx_thread, fx::WeightType::TracingMs);
+        fx.set_thread_samples_weight_type(fx_thread, self.weight_type.clone());
         fx.set_thread_show_markers_in_timeline(fx_thread, true);
         fx.add_initial_visible_thread(fx_thread);
         if handle.index() == 0 {

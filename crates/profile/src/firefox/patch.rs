@@ -10,7 +10,7 @@ use indexmap::IndexSet;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::build::{Built, BuiltThread, millis};
+use super::build::{Built, BuiltThread, Weight, millis};
 use super::json::Object;
 use super::tables::{Tables, symbol_starts};
 use crate::function::FunctionHandle;
@@ -32,7 +32,7 @@ pub(super) fn write(
     drop(json);
 
     let mut meta = Object::parse(root.get("meta").get())?;
-    complete_meta(profile, &mut meta)?;
+    complete_meta(profile, built.end, &mut meta)?;
     root.set("meta", &meta)?;
 
     let libraries: Vec<LibraryInfo> = profile.mappings().map(|(_, it)| library(it)).collect();
@@ -57,7 +57,9 @@ pub(super) fn write(
             let is_main = processes.insert(thread.get("pid").get().to_owned());
             thread.set("isMainThread", &is_main)?;
             thread.set("tid", &unique(model.id, &mut ids))?;
-            complete_thread(profile, model, &built.threads[index], &starts, &mut thread)?;
+            let built_thread = &built.threads[index];
+            complete_thread(profile, model, built_thread, &starts, &mut thread)?;
+            complete_samples(built_thread, built.weight, &mut thread)?;
             Ok(thread)
         })
         .collect::<serde_json::Result<Vec<Object>>>()?;
@@ -96,11 +98,25 @@ fn complete_thread(
     thread.set("stringArray", &strings)?;
     thread.set("name", &model.name)?;
     thread.set("registerTime", &millis(model.start))?;
-    thread.set("unregisterTime", &model.end.map(millis))?;
+    thread.set("unregisterTime", &model.end.map(millis))
+}
 
+fn complete_samples(
+    built: &BuiltThread,
+    weight: Weight,
+    thread: &mut Object,
+) -> serde_json::Result<()> {
     let mut samples = Object::parse(thread.get("samples").get())?;
-    let weights: Vec<f64> = built.samples.iter().map(|it| millis(it.weight)).collect();
-    samples.set("weight", &weights)?;
+    match weight {
+        Weight::Time => {
+            let weights = built.samples.iter().map(|sample| millis(sample.weight));
+            samples.set("weight", &weights.collect::<Vec<_>>())?;
+        }
+        Weight::Count => {
+            let counts = built.samples.iter().map(|sample| sample.count);
+            samples.set("weight", &counts.collect::<Vec<_>>())?;
+        }
+    }
     if built.samples.iter().any(|sample| sample.cpu.is_some()) {
         let micros = |cpu: Duration| nanos(cpu) as f64 / 1e3;
         let deltas = built.samples.iter().map(|sample| sample.cpu.map(micros));
@@ -126,12 +142,12 @@ struct Entry<'a> {
     value: String,
 }
 
-fn complete_meta(profile: &Profile, object: &mut Object) -> serde_json::Result<()> {
+fn complete_meta(profile: &Profile, end: Duration, object: &mut Object) -> serde_json::Result<()> {
     let meta = profile.meta();
     object.set("importedFrom", &"wasmscope")?;
     object.set("stackwalk", &1)?;
     object.set("profilingStartTime", &0.0)?;
-    object.set("profilingEndTime", &millis(meta.duration))?;
+    object.set("profilingEndTime", &millis(end))?;
     let entry = |label: &str, value: String| Entry {
         label: label.to_owned(),
         format: "string",

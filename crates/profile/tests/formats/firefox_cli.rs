@@ -320,3 +320,68 @@ fn a_profile_without_samples_is_read() {
         assert!(array(&json["functions"]).is_empty());
     }
 }
+
+#[test]
+fn profiles_without_times_weights_or_interval_are_shown() {
+    use wasmscope_profile::folded::{self, Unit};
+    let start = std::time::SystemTime::UNIX_EPOCH;
+    for (unit, kind) in [
+        (Unit::Nanoseconds, "tracing-ms"),
+        (Unit::Samples, "samples"),
+    ] {
+        let text = b"a;b 3000000\na;c 5000000\n";
+        let profile = folded::read(text, unit, Meta::new("folded", start)).unwrap();
+        let Some(session) = Session::load(&profile, "a.json") else {
+            return;
+        };
+        let json = session.json(&["thread", "functions", "--thread", "t-0", "--include-idle"]);
+        assert_eq!(json["weightType"], kind);
+        let found: BTreeMap<&str, f64> = array(&json["functions"])
+            .iter()
+            .map(|it| {
+                (
+                    it["name"].as_str().unwrap(),
+                    it["totalSamples"].as_f64().unwrap(),
+                )
+            })
+            .collect();
+        let one = if kind == "samples" { 1e6 } else { 1.0 };
+        let expected = [("a", 8.0 * one), ("b", 3.0 * one), ("c", 5.0 * one)];
+        assert_eq!(found, BTreeMap::from(expected));
+    }
+}
+
+#[test]
+fn a_sample_at_the_very_end_is_shown() {
+    let mut profile = fixture::empty();
+    let (thread, _) = profile.threads().next().unwrap();
+    let function = profile.add_function(Function {
+        name: "last".to_owned(),
+        ..Function::default()
+    });
+    let lines = vec![Line {
+        function,
+        line: None,
+        column: None,
+    }];
+    let location = profile.add_location(Location {
+        mapping: None,
+        address: None,
+        lines,
+    });
+    let stack = Some(profile.add_stack(None, location));
+    profile.add_sample(Sample {
+        thread,
+        time: profile.meta().duration,
+        stack,
+        count: 1,
+        weight: std::time::Duration::from_millis(1),
+        cpu: None,
+        labels: LabelsHandle::EMPTY,
+    });
+    if let Some(session) = Session::load(&profile, "a.json") {
+        let json = session.json(&["thread", "functions", "--thread", "t-0", "--include-idle"]);
+        assert_eq!(json["functions"][0]["name"], "last");
+        assert_eq!(json["functions"][0]["selfSamples"], 1);
+    }
+}
