@@ -120,7 +120,7 @@ fn fill(file: File, path: &Path, write: impl FnOnce(&mut dyn Write) -> Result<()
 fn is_written_directly(path: &Path) -> bool {
     // `/dev/stdout` leads to a regular file when it is redirected to one; that file
     // is being written by others, so it is not ours to replace.
-    if path.starts_with("/dev") || path.starts_with("/proc") {
+    if (path.starts_with("/dev") || path.starts_with("/proc")) && path.is_symlink() {
         return true;
     }
     match fs::metadata(path) {

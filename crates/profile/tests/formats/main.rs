@@ -1,11 +1,7 @@
 //! What the formats are held to: golden files, round trips, damaged input, saving,
 //! and decoders that others wrote.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test fails by panicking, and says what it skips"
-)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod damaged;
 mod dump;

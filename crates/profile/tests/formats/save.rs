@@ -159,3 +159,14 @@ fn output_that_is_redirected_to_a_file_is_added_to_not_replaced() {
     let bytes = fs::read(&path).unwrap();
     assert!(bytes.starts_with(b"the guest's own\n[no stack] "));
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_in_shared_memory_is_replaced_like_any_other() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let file = directory.path().join("a.folded");
+    fs::write(&file, "old").unwrap();
+    fixture::profile().save(&file, Format::Folded).unwrap();
+    assert!(fs::read(&file).unwrap().starts_with(b"[no stack] "));
+    assert_eq!(names_in(directory.path()), ["a.folded"]);
+}

@@ -5,6 +5,7 @@
 //! for all of them.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -23,7 +24,8 @@ pub(crate) fn find(relative: &str) -> Option<PathBuf> {
     if std::env::var_os("WASMSCOPE_REQUIRE_REAL").is_some_and(|value| value == "1") {
         panic!("{message}");
     }
-    eprintln!("SKIPPED: {message}");
+    // Not `eprintln!`: that would be shown only when the test fails.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {message}");
     None
 }
 
