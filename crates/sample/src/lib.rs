@@ -83,6 +83,7 @@ mod capture;
 mod clock;
 mod code_map;
 mod error;
+mod guard;
 mod handler;
 mod published;
 mod record;
@@ -96,9 +97,9 @@ pub use capture::StackCapture;
 pub use clock::{Clock, Mechanism, Rate};
 pub use code_map::CodeMap;
 pub use error::Error;
-pub use record::{RawFrame, Sample, StackEnd};
-pub use sampler::{
-    HostFrames, Options, Sampler, Sink, SinkAccess, ThreadGuard, current_thread, is_attached,
-    monotonic_nanos, set_label, thread_cpu_time,
+pub use guard::{
+    ThreadGuard, current_thread, is_attached, monotonic_nanos, set_label, thread_cpu_time,
 };
+pub use record::{RawFrame, Sample, StackEnd};
+pub use sampler::{HostFrames, Options, Sampler, Sink, SinkAccess};
 pub use thread::{Accounting, ThreadId, ThreadReport};

@@ -2,26 +2,23 @@
 
 #![expect(unsafe_code, reason = "eventfd, poll and read are C functions")]
 
-use crate::clock::{self, Clock, Mechanism, Rate};
+use crate::Error;
+use crate::clock::{Clock, Mechanism, Rate};
 use crate::code_map::CodeMap;
-use crate::handler::{self, Attachment, Shared, View};
-use crate::published::{Published, ReaderSlot};
+use crate::guard::ThreadGuard;
+use crate::handler::{self, Shared, View};
+use crate::published::Published;
 use crate::record::{self, Sample};
-use crate::ring::Ring;
-use crate::stack_memory::{MappingQuery, StackBounds};
-use crate::thread::{Counts, ThreadId, ThreadReport, ThreadState, Timing};
-use crate::timer::Timer;
-use crate::{Error, alt_stack};
-use std::cell::{RefCell, UnsafeCell};
+use crate::stack_memory::MappingQuery;
+use crate::thread::{ThreadId, ThreadReport, ThreadState};
 use std::io;
-use std::marker::PhantomData;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use wasmscope_address::TextRange;
-use wasmscope_walk::host::{HostCache, HostObjects};
+use wasmscope_walk::host::HostObjects;
 use wasmscope_walk::{Native, Window};
 
 /// What becomes of host frames in samples.
@@ -103,14 +100,14 @@ struct Core<S> {
 
 /// The threads and the code. Never locked by a handler.
 #[derive(Debug)]
-struct Registry {
-    threads: Vec<Arc<ThreadState>>,
-    next: u64,
+pub(crate) struct Registry {
+    pub(crate) threads: Vec<Arc<ThreadState>>,
+    pub(crate) next: u64,
     code: CodeMap,
     host: Arc<HostObjects>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -237,14 +234,15 @@ impl<S: Sink> Sampler<S> {
         }
     }
 
-    /// Reports on the threads that are attached now.
+    /// Reports on the threads whose last word the sink has not got yet: those that
+    /// are attached, and those that were just detached. So while the sink is held
+    /// each thread is either here or was there.
     #[must_use]
     pub fn threads(&self) -> Vec<ThreadReport> {
         let registry = lock(&self.core.registry);
         registry
             .threads
             .iter()
-            .filter(|thread| thread.detached.get().is_none())
             .filter_map(|thread| thread.report())
             .collect()
     }
@@ -351,145 +349,4 @@ impl Shared {
             libc::read(self.wake.as_raw_fd(), (&raw mut count).cast(), 8);
         }
     }
-}
-
-/// Keeps the calling thread attached; dropping it detaches the thread. Must be
-/// dropped on that thread, hence not `Send`.
-#[derive(Debug)]
-#[must_use = "dropping the guard detaches the thread at once"]
-pub struct ThreadGuard {
-    attachment: Option<Box<Attachment>>,
-    timer: Option<Timer>,
-    not_send: PhantomData<*const ()>,
-}
-
-impl ThreadGuard {
-    fn attach(
-        options: &Options,
-        shared: &Arc<Shared>,
-        registry: &Mutex<Registry>,
-    ) -> Result<Self, Error> {
-        if handler::is_attached() {
-            return Err(Error::AlreadyAttached);
-        }
-        let failed = |what| move |source| Error::Attach { what, source };
-        alt_stack::ensure().map_err(failed("give it an alternate signal stack"))?;
-        let stack = StackBounds::of_this_thread().map_err(failed("find its stack"))?;
-        let state = {
-            let mut registry = lock(registry);
-            let id = ThreadId(registry.next);
-            registry.next += 1;
-            let state = Arc::new(ThreadState {
-                id,
-                // SAFETY: gettid has no preconditions.
-                tid: unsafe { libc::gettid() },
-                name: std::thread::current().name().unwrap_or("").to_owned(),
-                interval: options.rate.interval().as_nanos() as u64,
-                stack,
-                ring: Ring::new(options.ring_bytes),
-                slot: ReaderSlot::default(),
-                timing: OnceLock::new(),
-                counts: Counts::default(),
-                detached: OnceLock::new(),
-            });
-            registry.threads.push(state.clone());
-            state
-        };
-        let attachment = Box::new(Attachment {
-            state: state.clone(),
-            shared: shared.clone(),
-            host_cache: UnsafeCell::new(HostCache::new()),
-        });
-        let address: *const Attachment = &raw const *attachment;
-        handler::enter(address);
-        let mut guard = Self {
-            attachment: Some(attachment),
-            timer: None,
-            not_send: PhantomData,
-        };
-        // From here on an error detaches through the guard's drop.
-        let timer = Timer::arm(
-            options.clock,
-            options.mechanism,
-            options.rate.interval(),
-            handler::SIGNAL,
-            address as usize,
-        )
-        .map_err(failed("arm its timer"))?;
-        let cpu = clock::thread_cpu_nanos();
-        let attached = clock::monotonic_nanos();
-        state.counts.last_cpu.store(cpu, Ordering::Relaxed);
-        let timing = Timing {
-            origin: timer.origin(),
-            mechanism: timer.mechanism(),
-            attached,
-            started: match timer.mechanism().clock() {
-                Clock::Wall => attached,
-                Clock::Cpu => cpu,
-            },
-        };
-        guard.timer = Some(timer);
-        // Set once, here.
-        let _ = state.timing.set(timing);
-        Ok(guard)
-    }
-
-    /// Returns the sampler's number of this thread.
-    #[must_use]
-    pub fn id(&self) -> ThreadId {
-        self.attachment
-            .as_ref()
-            .map_or(ThreadId(u64::MAX), |attachment| attachment.state.id)
-    }
-
-    /// Keeps the thread attached until it exits, for threads that others start and
-    /// end, such as a runtime's workers.
-    pub fn keep_until_thread_exits(self) {
-        thread_local! {
-            static KEPT: RefCell<Option<ThreadGuard>> = const { RefCell::new(None) };
-        }
-        KEPT.with(|kept| *kept.borrow_mut() = Some(self));
-    }
-}
-
-impl Drop for ThreadGuard {
-    fn drop(&mut self) {
-        drop(self.timer.take());
-        handler::leave();
-        if let Some(attachment) = self.attachment.take() {
-            attachment.state.finish();
-        }
-    }
-}
-
-/// Sets the label of the calling thread's samples from here on, and returns the one
-/// before; `None`, and no effect, on a thread that is not attached. What labels
-/// mean is the [`Sink`]'s business; 0 is the label of a thread that never set one.
-pub fn set_label(label: u64) -> Option<u64> {
-    handler::set_label(label)
-}
-
-/// Returns the calling thread's number and label, if it is attached to a sampler.
-#[must_use]
-pub fn current_thread() -> Option<(ThreadId, u64)> {
-    handler::current_thread()
-}
-
-/// Tells whether the calling thread is attached to a sampler.
-#[must_use]
-pub fn is_attached() -> bool {
-    handler::is_attached()
-}
-
-/// Returns the CPU time that the calling thread has used.
-#[must_use]
-pub fn thread_cpu_time() -> Duration {
-    Duration::from_nanos(clock::thread_cpu_nanos())
-}
-
-/// Returns the current time in nanoseconds of `CLOCK_MONOTONIC`, the clock of
-/// [`Sample::monotonic_nanos`].
-#[must_use]
-pub fn monotonic_nanos() -> u64 {
-    clock::monotonic_nanos()
 }

@@ -32,7 +32,7 @@ pub struct Accounting {
     /// Samples that were kept.
     pub kept: u64,
     /// Samples that were lost: to timer overruns or to a full ring. Their time is
-    /// in the weight of the sample that came next.
+    /// in the weight of the next sample that was kept.
     pub lost: u64,
     /// Time of the sampled clock that has passed.
     pub sampled: Duration,
@@ -69,6 +69,9 @@ pub struct ThreadReport {
     pub detached: Option<u64>,
     /// What was due, kept and lost since it was attached.
     pub accounting: Accounting,
+    /// Lost samples that came after the last one that was kept, so that no sample
+    /// carries their time: the ticks of all samples and these are `kept + lost`.
+    pub unweighed: u64,
     /// Time that the signal handler took of the thread since it was attached: the
     /// sampler's own cost, less the kernel's for delivering the signals.
     pub in_handler: Duration,
@@ -156,6 +159,7 @@ impl ThreadState {
         let due = sampled / self.interval;
         let missing = due.saturating_sub(self.counts.accounted());
         Counts::add(&self.counts.lost, missing);
+        Counts::add(&self.counts.carried, missing);
         let _ = self.detached.set(Detached {
             at: clock::monotonic_nanos(),
             sampled,
@@ -188,6 +192,7 @@ impl ThreadState {
                 lost: self.counts.lost.load(Ordering::Relaxed),
                 sampled: Duration::from_nanos(sampled),
             },
+            unweighed: self.counts.carried.load(Ordering::Relaxed),
             in_handler: Duration::from_nanos(self.counts.spent.load(Ordering::Relaxed)),
         })
     }
