@@ -204,6 +204,7 @@ impl OnDemand {
             attached: self.start_nanos,
             detached: None,
             accounting: self.counted,
+            unweighed: 0,
             in_handler: Duration::ZERO,
         };
         Recording {
