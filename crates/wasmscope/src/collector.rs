@@ -29,7 +29,8 @@ pub struct Limits {
     /// Distinct label sets. Samples of further ones carry the label
     /// `labels: "(more)"`.
     pub labels: usize,
-    /// Markers; further ones are counted only.
+    /// Markers, of which further ones are counted only; and as many points of memory
+    /// tracks, of which further ones are left out.
     pub markers: usize,
 }
 
@@ -149,6 +150,9 @@ pub(crate) const MORE_THREADS: ThreadId = ThreadId(u64::MAX);
 /// How many ended threads are listed one by one.
 const MOST_ENDED: usize = 4096;
 
+/// How many tracks there are at most.
+const MOST_TRACKS: usize = 1024;
+
 impl Collector {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
@@ -189,7 +193,7 @@ impl Collector {
         }
         // Other code may come to lie at these addresses.
         self.children
-            .retain(|(_, frame), _| !code.range.contains(frame.pc()));
+            .retain(|(_, frame), _| !code.range.contains(frame.lookup_pc()));
         self.last.clear();
     }
 
@@ -212,6 +216,7 @@ impl Collector {
         let tracks = &mut self.collected.tracks;
         let index = match tracks.iter().position(|known| known.name == track) {
             Some(index) => index,
+            None if tracks.len() >= MOST_TRACKS => return,
             None => {
                 tracks.push(Track {
                     name: track.to_owned(),
@@ -220,8 +225,9 @@ impl Collector {
                 tracks.len() - 1
             }
         };
+        let points: usize = tracks.iter().map(|track| track.points.len()).sum();
         if let Some(track) = tracks.get_mut(index)
-            && track.points.len() < self.limits.markers
+            && points < self.limits.markers
         {
             track.points.push((time, value));
         }
@@ -372,7 +378,7 @@ impl Collector {
             };
         }
         if !raw.is_host()
-            && let Some((&start, code)) = self.live.range(..=pc.0).next_back()
+            && let Some((&start, code)) = self.live.range(..=raw.lookup_pc().0).next_back()
             && let Some(offset) = code.range.offset_of(raw.lookup_pc())
         {
             let codes = &mut self.collected.codes;

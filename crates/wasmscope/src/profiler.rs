@@ -7,7 +7,7 @@ use crate::guest::{Compiled, Guest};
 use crate::host_calls::HostCalls;
 use crate::memory_track::MemoryTrack;
 use crate::recording::Recording;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
@@ -59,10 +59,12 @@ impl Builder {
         self
     }
 
-    /// Sets the mechanism, in place of the best one that works on this machine.
+    /// Sets the mechanism, in place of the best one that works on this machine, and
+    /// with it the clock that it samples.
     #[must_use]
     pub fn mechanism(mut self, mechanism: Mechanism) -> Self {
         self.options.mechanism = Some(mechanism);
+        self.options.clock = mechanism.clock();
         self
     }
 
@@ -109,8 +111,15 @@ pub(crate) struct Inner {
     clock: Clock,
     interval: Duration,
     window: Mutex<Window>,
-    guests: Mutex<HashMap<u64, Weak<Registered>>>,
+    /// Registered guests by where their text starts.
+    guests: Mutex<HashMap<u64, Known>>,
     pub(crate) sampler: Sampler<Collector>,
+}
+
+/// A registered guest, or one whose last registration is being dropped.
+struct Known {
+    code: Arc<Code>,
+    registered: Weak<Registered>,
 }
 
 /// The stretch of time that the next recording will cover.
@@ -162,8 +171,14 @@ impl Profiler {
         let (code, windows) = prepare(guest)?;
         let start = code.range.start().0;
         let mut guests = lock(&self.inner.guests);
-        if let Some(registered) = guests.get(&start).and_then(Weak::upgrade) {
+        let known = guests.get(&start);
+        if let Some(registered) = known.and_then(|known| known.registered.upgrade()) {
             return Ok(Registration { registered });
+        }
+        // Its last registration may be being dropped, on another thread that waits
+        // for us: then we do that one's work.
+        if let Some(dropped) = known.map(|known| known.code.clone()) {
+            self.inner.unregister(&mut guests, &dropped);
         }
         let code = Arc::new(code);
         self.inner.sampler.sink().add_code(code.clone());
@@ -172,11 +187,14 @@ impl Profiler {
             return Err(error.into());
         }
         let registered = Arc::new(Registered {
-            code,
+            code: code.clone(),
             profiler: self.inner.clone(),
         });
-        guests.retain(|_, guest| guest.strong_count() > 0);
-        guests.insert(start, Arc::downgrade(&registered));
+        let known = Known {
+            code,
+            registered: Arc::downgrade(&registered),
+        };
+        guests.insert(start, known);
         Ok(Registration { registered })
     }
 
@@ -238,10 +256,27 @@ impl Profiler {
         let mut window = lock(&self.inner.window);
         let end_nanos = monotonic_nanos();
         let living = self.inner.sampler.threads();
-        let collected = if take { sink.take() } else { sink.collected() };
+        let mut collected = if take { sink.take() } else { sink.collected() };
         drop(sink);
 
         let before = &window.before;
+        // Threads that ended without being listed are where the others are not.
+        let mut more_before = Accounting::default();
+        if collected.ended_more != Accounting::default() {
+            let listed: HashSet<ThreadId> = collected
+                .ended
+                .iter()
+                .chain(&living)
+                .map(|thread| thread.id)
+                .collect();
+            for (_, (accounting, _)) in before.iter().filter(|(id, _)| !listed.contains(id)) {
+                more_before.due += accounting.due;
+                more_before.kept += accounting.kept;
+                more_before.lost += accounting.lost;
+                more_before.sampled += accounting.sampled;
+            }
+        }
+        collected.ended_more = collected.ended_more.since(more_before);
         let in_this_window = |report: &ThreadReport| {
             let mut report = report.clone();
             if let Some((accounting, in_handler)) = before.get(&report.id) {
@@ -328,9 +363,25 @@ struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        let mut guests = lock(&self.profiler.guests);
+        self.profiler.unregister(&mut guests, &self.code);
+    }
+}
+
+impl Inner {
+    /// Lets go of a guest's code, unless that was done already.
+    fn unregister(&self, guests: &mut HashMap<u64, Known>, code: &Arc<Code>) {
+        let start = code.range.start().0;
+        if guests
+            .get(&start)
+            .is_none_or(|known| !Arc::ptr_eq(&known.code, code))
+        {
+            return;
+        }
+        guests.remove(&start);
         // In this order: first no new samples, then all old ones, then forget.
-        self.profiler.sampler.remove_code(self.code.range);
-        self.profiler.sampler.sink().remove_code(&self.code);
+        self.sampler.remove_code(code.range);
+        self.sampler.sink().remove_code(code);
     }
 }
 
