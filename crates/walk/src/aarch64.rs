@@ -48,8 +48,8 @@ pub enum Rule {
     /// The return address is in the link register, the caller's frame pointer in
     /// `fp`, and the frame ends as many bytes above `sp`.
     Link {
-        /// The number of bytes.
-        above: u32,
+        /// The number of bytes; negative when its arguments are already gone.
+        above: i32,
     },
 }
 
@@ -99,7 +99,7 @@ impl Architecture for Aarch64 {
             fp: registers.fp,
             base: registers
                 .sp
-                .checked_add(u64::from(above))
+                .checked_add_signed(i64::from(above))
                 .ok_or(Cut::Memory)?,
         })
     }

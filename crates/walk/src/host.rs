@@ -11,6 +11,7 @@
 //! there is no table for an address or it cannot evaluate it, the step ends with a
 //! [`Cut`](crate::Cut) instead.
 
+mod coverage;
 mod objects;
 mod program_headers;
 mod unwinder;

@@ -1,5 +1,6 @@
 //! The objects that are mapped, and what is known of their code.
 
+use super::coverage::Coverage;
 use super::program_headers::{Mapped, Section, mapped_objects};
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -19,13 +20,14 @@ pub struct HostObjects {
     objects: Vec<HostObject>,
     /// Sorted; each with the index of its object.
     executable: Vec<(Range<u64>, usize)>,
+    pub(super) coverage: Coverage,
     pub(super) unwinder: Unwinder,
 }
 
 /// One mapped object.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostObject {
-    /// The object's path; empty for the program itself.
+    /// The object's path; for the program itself where it was started from.
     pub path: String,
     /// What to subtract from an address in this process to get the object's own.
     pub bias: u64,
@@ -45,11 +47,13 @@ impl HostObjects {
         let mut unwinder = Unwinder::new();
         let mut objects = Vec::new();
         let mut executable = Vec::new();
+        let mut coverage = Coverage::default();
         for mapped in mapped_objects() {
             let index = objects.len();
             executable.extend(mapped.executable.iter().map(|range| (range.clone(), index)));
+            coverage.add(&mapped);
             objects.push(HostObject {
-                path: mapped.name.clone(),
+                path: path_of(&mapped),
                 bias: mapped.bias,
             });
             if let Some(module) = module(mapped) {
@@ -60,6 +64,7 @@ impl HostObjects {
         Self {
             objects,
             executable,
+            coverage: coverage.finish(),
             unwinder,
         }
     }
@@ -89,6 +94,14 @@ impl core::fmt::Debug for HostObjects {
             .field("objects", &self.objects)
             .finish_non_exhaustive()
     }
+}
+
+fn path_of(mapped: &Mapped) -> String {
+    if mapped.name.is_empty() {
+        let program = std::fs::read_link("/proc/self/exe");
+        return program.map_or_else(|_| String::new(), |path| path.to_string_lossy().into());
+    }
+    mapped.name.clone()
 }
 
 fn module(mapped: Mapped) -> Option<Module<Arc<[u8]>>> {

@@ -1,5 +1,6 @@
 //! Stepping through host frames.
 
+use super::coverage::Kind;
 use super::objects::HostObjects;
 use crate::x86_64::Registers;
 use crate::{Cut, HostStep, HostUnwind, Memory, X86_64};
@@ -71,13 +72,14 @@ impl HostUnwind<X86_64> for HostUnwinder<'_> {
         } else {
             FrameAddress::from_instruction_pointer(registers.pc.0)
         };
-        if self
-            .objects
-            .object_of(HostPc(address.address_for_lookup()))
-            .is_none()
-        {
-            return HostStep::Cut(Cut::UnknownCode);
-        }
+        let coverage = &self.objects.coverage;
+        let kind = match coverage.kind_at(address.address_for_lookup()) {
+            None => return HostStep::Cut(Cut::UnknownCode),
+            Some(Kind::Opaque) => return HostStep::Cut(Cut::UnwindTables),
+            Some(Kind::Fiber) => return HostStep::Fiber,
+            Some(Kind::Signal) => return interrupted(registers.sp, memory),
+            Some(kind) => kind,
+        };
         let mut unwound = UnwindRegsX86_64::new(registers.pc.0, registers.sp, registers.fp);
         let step = self.objects.unwinder.unwind_frame(
             address,
@@ -86,17 +88,49 @@ impl HostUnwind<X86_64> for HostUnwinder<'_> {
             &mut |address| memory.read(address).ok_or(()),
         );
         match step {
-            Ok(Some(return_address)) if unwound.sp() > registers.sp => HostStep::Caller {
-                registers: Registers {
-                    pc: HostPc(return_address),
-                    sp: unwound.sp(),
-                    fp: unwound.bp(),
-                },
-                is_return_address: true,
-            },
-            Ok(Some(_)) => HostStep::Cut(Cut::Order),
-            Ok(None) => HostStep::Root,
+            Ok(Some(return_address)) => {
+                if unwound.sp() <= registers.sp {
+                    return HostStep::Cut(Cut::Order);
+                }
+                HostStep::Caller {
+                    registers: Registers {
+                        pc: HostPc(return_address),
+                        sp: unwound.sp(),
+                        fp: unwound.bp(),
+                    },
+                    is_return_address: true,
+                }
+            }
+            Ok(None) if kind == Kind::MayBeRoot => HostStep::Root,
+            Ok(None) => HostStep::Cut(Cut::UnwindTables),
             Err(_) => HostStep::Cut(Cut::Memory),
         }
+    }
+}
+
+/// Reads the registers that the kernel saved before it called a signal handler.
+///
+/// The handler has returned to code of the C library's whose only job is to ask the
+/// kernel to go back. The stack pointer is where the kernel put the `ucontext_t`.
+fn interrupted(context: u64, memory: &impl Memory) -> HostStep<X86_64> {
+    let register = |index: i32| {
+        let registers = core::mem::offset_of!(libc::ucontext_t, uc_mcontext)
+            .wrapping_add(core::mem::offset_of!(libc::mcontext_t, gregs));
+        let offset = registers.wrapping_add((index as usize).wrapping_mul(8));
+        memory.read(context.checked_add(offset as u64)?)
+    };
+    let saved = || {
+        Some(Registers {
+            pc: HostPc(register(libc::REG_RIP)?),
+            sp: register(libc::REG_RSP)?,
+            fp: register(libc::REG_RBP)?,
+        })
+    };
+    match saved() {
+        Some(registers) => HostStep::Caller {
+            registers,
+            is_return_address: false,
+        },
+        None => HostStep::Cut(Cut::Memory),
     }
 }

@@ -16,7 +16,7 @@ use crate::shadow::Shadow;
 use std::cell::UnsafeCell;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicPtr, Ordering};
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, Once, OnceLock};
 use wasmscope_address::{HostPc, TextRange};
 use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
 use wasmscope_walk::{
@@ -102,7 +102,7 @@ pub(crate) struct Stepper {
     range: TextRange,
     windows: Vec<Window<X86_64>>,
     stack_end: u64,
-    objects: HostObjects,
+    objects: &'static HostObjects,
     cache: HostCache,
     shadow: Shadow,
     counts: Counts,
@@ -115,6 +115,7 @@ pub(crate) struct Stepper {
 static SERIAL: Mutex<()> = Mutex::new(());
 static CURRENT: AtomicPtr<UnsafeCell<Stepper>> = AtomicPtr::new(std::ptr::null_mut());
 static INSTALL: Once = Once::new();
+static OBJECTS: OnceLock<HostObjects> = OnceLock::new();
 /// The engine's handlers of SIGSEGV, SIGILL and SIGFPE.
 static mut ENGINES: [(i32, libc::sigaction); 3] = [
     // SAFETY: all zeros is a `sigaction` with the default handler.
@@ -158,7 +159,7 @@ impl Stepper {
             range: TextRange::new(start, u32::try_from(text.len()).unwrap()).unwrap(),
             windows,
             stack_end: 0,
-            objects: HostObjects::load(),
+            objects: OBJECTS.get_or_init(HostObjects::load),
             cache: HostCache::new(),
             shadow: Shadow::new(),
             counts: Counts::default(),
@@ -310,7 +311,7 @@ impl Stepper {
             range: self.range,
             windows: &self.windows,
         };
-        let mut host = HostUnwinder::new(&self.objects, &mut self.cache);
+        let mut host = HostUnwinder::new(self.objects, &mut self.cache);
         let end = collect(text, registers, stack, &mut host, &mut walked);
         self.counts.through_host += 1;
         let is_wrong = walked != self.expected || end != End::Root;
