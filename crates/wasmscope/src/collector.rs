@@ -211,6 +211,11 @@ impl Collector {
         self.collected.clone()
     }
 
+    /// Returns the threads that ended, and what those that are not listed counted.
+    pub(crate) fn ended(&self) -> (&[ThreadReport], Accounting) {
+        (&self.collected.ended, self.collected.ended_more)
+    }
+
     /// Adds a point to a track, which is made when it is new.
     pub(crate) fn count(&mut self, track: &str, time: u64, value: i64) {
         let tracks = &mut self.collected.tracks;
