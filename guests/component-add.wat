@@ -32,5 +32,6 @@
     (canon lift (core func $inner "churn")))
   (func (export "add") (param "a" s32) (param "b" s32) (result s32)
     (canon lift (core func $inner "add")))
+  (alias core export $inner "memory" (core memory $memory))
   (func (export "describe") (result string)
-    (canon lift (core func $inner "describe") (memory $inner "memory"))))
+    (canon lift (core func $inner "describe") (memory $memory))))
