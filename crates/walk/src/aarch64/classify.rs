@@ -116,10 +116,19 @@ fn is_epilogue(following: impl Fn(usize) -> Option<u32>) -> bool {
 
 /// For `ldr fp, [sp, #offset]` as the start of a move of the frame: the offset.
 fn loaded_fp_at(word: u32, following: impl Fn(usize) -> Option<u32>) -> Option<i32> {
-    let is_load = word & 0xffc0_03ff == 0xf940_03fd;
-    let is_move = is_load && following(0) == Some(STORE) && following(1) == Some(SET_FP);
-    // Twelve bits, in units of eight bytes.
-    is_move.then(|| i32::try_from((word >> 10) & 0xfff).map_or(0, |units| units << 3))
+    if following(0) != Some(STORE) || following(1) != Some(SET_FP) {
+        return None;
+    }
+    let offset = if word & 0xffc0_03ff == 0xf940_03fd {
+        // Twelve bits, in units of eight bytes.
+        ((word >> 10) & 0xfff) << 3
+    } else if word & 0xfff0_0fff == 0xf840_03fd {
+        // `ldur`: nine bits, signed; here the sign is not set.
+        (word >> 12) & 0xff
+    } else {
+        return None;
+    };
+    i32::try_from(offset).ok()
 }
 
 /// `ret`, `retaa`, `retab`, `b`, `br`.
