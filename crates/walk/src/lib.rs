@@ -68,6 +68,9 @@ extern crate std;
 pub mod aarch64;
 mod architecture;
 mod frame;
+#[cfg(feature = "classify")]
+#[doc(hidden)]
+pub mod fuzz;
 #[cfg(feature = "host")]
 pub mod host;
 mod host_unwind;
