@@ -85,7 +85,10 @@ impl TextRange {
         if start.0.checked_add(len as u64).is_none() {
             return None;
         }
-        Some(Self { start: start.0, len })
+        Some(Self {
+            start: start.0,
+            len,
+        })
     }
 
     /// Returns the first address of the range.
