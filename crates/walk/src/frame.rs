@@ -12,9 +12,10 @@ pub struct Frame {
     pub kind: FrameKind,
     /// True for a frame that called another: `pc` follows its call.
     pub is_return_address: bool,
-    /// For a guest frame the address just above the slot of its return address;
-    /// it stays the same from a function's first instruction to its return, and
-    /// tells two activations of one function apart. `None` for a host frame.
+    /// For a guest frame the address just above the slot of its return address. It
+    /// tells two frames of one stack apart. It stays the same while a function runs,
+    /// unless the function moves its frame to make room for the arguments of a tail
+    /// call. `None` for a host frame, and for a frame that could not be read.
     pub base: Option<u64>,
 }
 

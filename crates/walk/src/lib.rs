@@ -47,6 +47,7 @@
 //!
 //! - `classify`: `Windows::classify` finds the windows in a compiled text.
 //! - `host`: `host::HostUnwinder` steps through host code by its unwind tables.
+//!   So far on x86-64 Linux only; elsewhere the feature adds nothing.
 //!
 //! # What it does not do
 //!
@@ -54,10 +55,14 @@
 //! chains of stack-switching continuations, nor know the few instructions in which
 //! one stack is exchanged for another.
 #![no_std]
-#![warn(
-    clippy::indexing_slicing,
-    clippy::arithmetic_side_effects,
-    clippy::panic
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic,
+        clippy::expect_used
+    )
 )]
 
 #[cfg(any(feature = "classify", feature = "host", test))]
@@ -71,7 +76,7 @@ mod frame;
 #[cfg(feature = "classify")]
 #[doc(hidden)]
 pub mod fuzz;
-#[cfg(feature = "host")]
+#[cfg(all(feature = "host", target_arch = "x86_64", target_os = "linux"))]
 pub mod host;
 mod host_unwind;
 mod memory;

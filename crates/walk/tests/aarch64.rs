@@ -5,6 +5,7 @@
 //! `sp`, `fp` and `lr` and to the words that are stored from and loaded into them.
 //! Before each instruction the walk must find the caller that the function was
 //! entered from, and its frame pointer.
+#![expect(clippy::print_stdout, reason = "a reader wants to see the counts")]
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{ControlFlow, Range};

@@ -7,6 +7,7 @@
 //! Winch. The same harness with a walker that knows no windows must find wrong
 //! stacks, or it would prove nothing.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
+#![expect(clippy::print_stdout, reason = "a reader wants to see the counts")]
 
 #[path = "single_step/guest.rs"]
 mod guest;

@@ -175,10 +175,4 @@ impl Shadow {
             .filter(|call| !call.from_host)
             .map(|call| call.return_address)
     }
-
-    /// Returns the return address into the host of the newest entry.
-    pub(crate) fn entered_from(&self) -> Option<u64> {
-        let call = self.calls.iter().rev().find(|call| call.from_host)?;
-        Some(call.return_address)
-    }
 }

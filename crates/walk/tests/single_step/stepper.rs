@@ -271,7 +271,7 @@ impl Stepper {
         self.shadow.in_guest(pc, registers.sp, code, top);
         self.counts.steps += 1;
         self.check_guest(registers, &stack);
-        if self.shadow.is_nested() || self.counts.steps % THROUGH_HOST_EVERY == 0 {
+        if self.shadow.is_nested() || self.counts.steps.is_multiple_of(THROUGH_HOST_EVERY) {
             self.check_through_host(registers, &stack, true);
         }
         true
