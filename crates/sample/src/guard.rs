@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "gettid is a C function")]
 
 use crate::clock::{self, Clock};
-use crate::handler::{self, Attachment, Shared};
+use crate::handler::{self, Attachment, Scratch, Shared};
 use crate::published::ReaderSlot;
 use crate::ring::Ring;
 use crate::sampler::{Options, Registry, lock};
@@ -17,7 +17,6 @@ use std::marker::PhantomData;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
-use wasmscope_walk::host::HostCache;
 
 /// Keeps the calling thread attached; dropping it detaches the thread. Must be
 /// dropped on that thread, hence not `Send`.
@@ -64,7 +63,7 @@ impl ThreadGuard {
         let attachment = Box::new(Attachment {
             state: state.clone(),
             shared: shared.clone(),
-            host_cache: UnsafeCell::new(HostCache::new()),
+            scratch: UnsafeCell::new(Scratch::new()),
         });
         let address: *const Attachment = &raw const *attachment;
         handler::enter(address);

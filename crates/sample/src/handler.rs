@@ -12,6 +12,7 @@
 
 use crate::clock::{self, Clock, Mechanism};
 use crate::code_map::CodeMap;
+use crate::host_run::{HostRun, HostRuns};
 use crate::published::Published;
 use crate::record::{RawFrame, RecordWriter, Sample, StackEnd};
 use crate::stack_memory::{MappingQuery, StackMemory};
@@ -27,7 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wasmscope_address::HostPc;
 use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
-use wasmscope_walk::{End, FrameKind, Native};
+use wasmscope_walk::{End, FrameKind, Native, walk};
 
 /// The signal that timers send. `perf` and Go's profiler use the same.
 pub(crate) const SIGNAL: libc::c_int = libc::SIGPROF;
@@ -47,6 +48,8 @@ pub(crate) struct Shared {
 /// What walkers know about this process's code.
 #[derive(Debug)]
 pub(crate) struct View {
+    /// Differs from that of every other view of the same sampler; never 0.
+    pub(crate) generation: u64,
     pub(crate) guests: CodeMap,
     pub(crate) host: Arc<HostObjects>,
 }
@@ -58,7 +61,23 @@ pub(crate) struct Attachment {
     pub(crate) shared: Arc<Shared>,
     /// Touched by the handler only, of which one at a time runs on a thread,
     /// because its signal is blocked meanwhile.
-    pub(crate) host_cache: UnsafeCell<HostCache>,
+    pub(crate) scratch: UnsafeCell<Scratch>,
+}
+
+/// What one thread's handler keeps from one sample to the next.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    cache: HostCache,
+    runs: HostRuns,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        Self {
+            cache: HostCache::new(),
+            runs: HostRuns::new(),
+        }
+    }
 }
 
 thread_local! {
@@ -242,9 +261,9 @@ fn take_sample(
 
     let stack = shared.code.read(&state.slot, |view| {
         let mut record = RecordWriter::begin(state.ring.begin())?;
-        // SAFETY: only this handler touches the cache, and it does not nest.
-        let cache = unsafe { &mut *attachment.host_cache.get() };
-        let end = record_stack(&mut record, view, cache, attachment, context)?;
+        // SAFETY: only this handler touches it, and it does not nest.
+        let scratch = unsafe { &mut *attachment.scratch.get() };
+        let end = record_stack(&mut record, view, scratch, attachment, context)?;
         Some((record, end))
     });
     let Some((record, end)) = stack else {
@@ -278,41 +297,51 @@ fn take_sample(
 fn record_stack(
     record: &mut RecordWriter<'_>,
     view: &View,
-    cache: &mut HostCache,
+    scratch: &mut Scratch,
     attachment: &Attachment,
     context: &libc::ucontext_t,
 ) -> Option<StackEnd> {
     let Attachment { state, shared, .. } = attachment;
     let registers = interrupted(context);
     let memory = StackMemory::at(registers.sp, state.stack, &shared.query);
-    let mut host = HostUnwinder::new(&view.host, cache);
+    let unwinder = HostUnwinder::new(&view.host, &mut scratch.cache);
     let mut frames = 0usize;
     let mut full = false;
-    let mut in_host = false;
-    let end =
-        wasmscope_walk::walk::<Native>(registers, &memory, &view.guests, &mut host, |frame| {
-            let raw = match (frame.kind, shared.host_frames) {
-                (FrameKind::Guest, _) => {
-                    in_host = false;
-                    RawFrame::guest(frame.pc, frame.is_return_address)
-                }
-                (FrameKind::Host, HostFrames::Keep) => {
-                    RawFrame::host(frame.pc, frame.is_return_address)
-                }
-                (FrameKind::Host, HostFrames::Omit) if in_host => return ControlFlow::Continue(()),
-                (FrameKind::Host, HostFrames::Omit) => {
-                    in_host = true;
-                    RawFrame::HOST_RUN
-                }
+    let mut visit = |raw| {
+        full = !record.frame(raw);
+        frames = frames.wrapping_add(1);
+        if full || frames >= shared.max_frames {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    };
+    let end = match shared.host_frames {
+        HostFrames::Omit => {
+            let mut host = HostRun {
+                unwinder,
+                guests: &view.guests,
+                runs: &mut scratch.runs,
+                generation: view.generation,
             };
-            full = !record.frame(raw);
-            frames = frames.wrapping_add(1);
-            if full || frames >= shared.max_frames {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
+            // One visit of the host for each run of its frames.
+            walk::<Native>(registers, &memory, &view.guests, &mut host, |frame| {
+                visit(match frame.kind {
+                    FrameKind::Guest => RawFrame::guest(frame.pc, frame.is_return_address),
+                    FrameKind::Host => RawFrame::HOST_RUN,
+                })
+            })
+        }
+        HostFrames::Keep => {
+            let mut host = unwinder;
+            walk::<Native>(registers, &memory, &view.guests, &mut host, |frame| {
+                visit(match frame.kind {
+                    FrameKind::Guest => RawFrame::guest(frame.pc, frame.is_return_address),
+                    FrameKind::Host => RawFrame::host(frame.pc, frame.is_return_address),
+                })
+            })
+        }
+    };
     if full {
         return None;
     }

@@ -85,6 +85,7 @@ mod code_map;
 mod error;
 mod guard;
 mod handler;
+mod host_run;
 mod published;
 mod record;
 mod ring;

@@ -103,6 +103,8 @@ struct Core<S> {
 pub(crate) struct Registry {
     pub(crate) threads: Vec<Arc<ThreadState>>,
     pub(crate) next: u64,
+    /// Of the view that handlers see now.
+    generation: u64,
     code: CodeMap,
     host: Arc<HostObjects>,
 }
@@ -132,6 +134,7 @@ impl<S: Sink> Sampler<S> {
         let core = Arc::new(Core {
             shared: Arc::new(Shared {
                 code: Published::new(View {
+                    generation: 1,
                     guests: CodeMap::default(),
                     host: host.clone(),
                 }),
@@ -144,6 +147,7 @@ impl<S: Sink> Sampler<S> {
             registry: Arc::new(Mutex::new(Registry {
                 threads: Vec::new(),
                 next: 0,
+                generation: 1,
                 code: CodeMap::default(),
                 host,
             })),
@@ -284,7 +288,9 @@ impl Registry {
     /// sees what was there before.
     fn publish(&mut self, shared: &Shared, code: CodeMap) {
         self.code = code;
+        self.generation += 1;
         let view = View {
+            generation: self.generation,
             guests: self.code.clone(),
             host: self.host.clone(),
         };

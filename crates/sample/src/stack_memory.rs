@@ -196,6 +196,27 @@ impl Memory for StackMemory {
         // load is volatile because no Rust object is known to live there.
         Some(unsafe { std::ptr::read_volatile(address as *const u64) })
     }
+
+    #[inline]
+    fn read_pair(&self, address: u64) -> Option<(u64, u64)> {
+        let second = address.wrapping_add(8);
+        // Both lie within bounds if the first does and the second does not end past
+        // them; an address that wraps fails the first comparison.
+        let last = second.wrapping_add(7);
+        if address < self.low || last < address || !address.is_multiple_of(8) {
+            return None;
+        }
+        if last >= self.high.get() && !self.grow_to(last) {
+            return None;
+        }
+        // SAFETY: as in `read`, for both words.
+        Some(unsafe {
+            (
+                std::ptr::read_volatile(address as *const u64),
+                std::ptr::read_volatile(second as *const u64),
+            )
+        })
+    }
 }
 
 fn page_is_readable(page: u64) -> bool {
