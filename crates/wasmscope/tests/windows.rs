@@ -1,0 +1,211 @@
+//! Consecutive recordings cut time into pieces, of which none is lost or counted
+//! twice, whatever threads do meanwhile.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
+use wasmscope::profile::{Accounting, Category};
+use wasmscope::{Clock, Guest, Labels, Profiler, Rate, Recording};
+use wasmtime::{Engine, Instance, Module, Store};
+
+const SPIN: &str = "(module (func $spin (export \"spin\") (param i32)
+    (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))";
+
+fn tid() -> u64 {
+    // The kernel's own name for the calling thread: /proc/PID/task/TID.
+    let link = std::fs::read_link("/proc/thread-self").unwrap();
+    let number = link.file_name().unwrap().to_str().unwrap();
+    number.parse().unwrap()
+}
+
+/// Adds up the windows of each thread.
+fn per_thread(recordings: &[Recording]) -> HashMap<u64, (Accounting, u64, Duration)> {
+    let mut sums: HashMap<u64, (Accounting, u64, Duration)> = HashMap::new();
+    for recording in recordings {
+        let profile = recording.profile();
+        for (_, thread) in profile.threads() {
+            let sum = sums.entry(thread.id).or_default();
+            sum.0 = sum.0.plus(thread.accounting.unwrap_or_default());
+        }
+        for sample in profile.samples() {
+            let sum = sums.entry(profile.thread(sample.thread).id).or_default();
+            sum.1 += sample.count;
+            sum.2 += sample.weight;
+        }
+    }
+    sums
+}
+
+#[test]
+fn windows_partition_time_while_threads_come_and_go() {
+    const INTERVAL: u64 = 1_000_000;
+    let profiler = Profiler::builder().clock(Clock::Wall).start().unwrap();
+    let begin = Instant::now();
+    let stop = AtomicBool::new(false);
+    // What each thread's own clock says: at least and at most so many were due.
+    let due: Mutex<HashMap<u64, (u64, u64)>> = Mutex::default();
+    let sampled = |millis: u64| {
+        let outer = Instant::now();
+        let guard = profiler.attach_thread().unwrap();
+        let inner = Instant::now();
+        while inner.elapsed() < Duration::from_millis(millis) && !stop.load(Ordering::Relaxed) {
+            std::hint::spin_loop();
+        }
+        let least = inner.elapsed().as_nanos() as u64 / INTERVAL;
+        drop(guard);
+        let most = outer.elapsed().as_nanos() as u64 / INTERVAL;
+        due.lock().unwrap().insert(tid(), (least, most));
+    };
+    let mut recordings = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(|| sampled(60_000));
+        scope.spawn(|| {
+            // Short lives, so that many end while a recording is taken.
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::scope(|scope| {
+                    for millis in [3, 5, 8] {
+                        let sampled = &sampled;
+                        scope.spawn(move || sampled(millis));
+                    }
+                });
+            }
+        });
+        for _ in 0..400 {
+            std::thread::sleep(Duration::from_millis(3));
+            recordings.push(profiler.take());
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    recordings.push(profiler.take());
+
+    let sums = per_thread(&recordings);
+    let due = due.into_inner().unwrap();
+    assert!(due.len() > 20);
+    for (tid, (least, most)) in due {
+        let (sum, samples, weight) = sums.get(&tid).copied().unwrap_or_default();
+        let say = format!("{sum:?}, {samples} samples of {weight:?}, due {least} to {most}");
+        assert!(sum.due.abs_diff(sum.kept + sum.lost) <= 1, "{say}");
+        // Each window rounds down what is due; the whole is not further off.
+        assert!((least..=most).contains(&sum.due), "{say}");
+        assert_eq!(samples, sum.kept, "{say}");
+        let ticks = weight.as_nanos() as u64 / INTERVAL;
+        assert!(ticks <= sum.kept + sum.lost && ticks >= sum.kept, "{say}");
+    }
+    // The pieces lie end to end and make up the whole.
+    let profiles: Vec<_> = recordings.iter().map(Recording::profile).collect();
+    for pair in profiles.windows(2) {
+        assert_eq!(
+            pair[0].meta().start + pair[0].meta().duration,
+            pair[1].meta().start
+        );
+    }
+    let whole: Duration = recordings.iter().map(Recording::duration).sum();
+    assert!(whole <= begin.elapsed() && whole >= Duration::from_millis(1200));
+    for profile in &profiles {
+        for sample in profile.samples() {
+            assert!(sample.time <= profile.meta().duration);
+        }
+    }
+}
+
+#[test]
+fn a_snapshot_changes_nothing() {
+    let profiler = Profiler::builder().start().unwrap();
+    let thread = profiler.attach_thread().unwrap();
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(50) {}
+    drop(thread);
+    let snapshot = profiler.snapshot().profile();
+    let again = profiler.snapshot().profile();
+    let taken = profiler.take_profile();
+    for profile in [&again, &taken] {
+        assert_eq!(profile.total(), snapshot.total());
+        assert_eq!(profile.accounting(), snapshot.accounting());
+        assert_eq!(profile.meta().start, snapshot.meta().start);
+    }
+    let empty = profiler.take_profile();
+    assert_eq!(empty.total().count, 0);
+    assert_eq!(empty.threads().len(), 0);
+}
+
+#[test]
+fn a_capture_lasts_as_long_as_asked_and_has_nothing_from_before() {
+    let engine = Engine::default();
+    let module = Module::new(&engine, SPIN).unwrap();
+    let profiler = Profiler::builder().start().unwrap();
+    let _guest = profiler.register(Guest::module("spin", &module)).unwrap();
+    let stop = AtomicBool::new(false);
+    let (before, captured) = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let _thread = profiler.attach_thread().unwrap();
+            let mut store = Store::new(&engine, ());
+            let instance = Instance::new(&mut store, &module, &[]).unwrap();
+            let spin = instance
+                .get_typed_func::<i32, ()>(&mut store, "spin")
+                .unwrap();
+            while !stop.load(Ordering::Relaxed) {
+                spin.call(&mut store, 1_000_000).unwrap();
+            }
+        });
+        std::thread::sleep(Duration::from_millis(100));
+        let before = SystemTime::now();
+        let captured = profiler.capture(Duration::from_millis(200));
+        stop.store(true, Ordering::Relaxed);
+        (before, captured)
+    });
+    assert!(captured.duration() >= Duration::from_millis(200));
+    let profile = captured.profile();
+    // The calendar's clock may be set meanwhile, by a little.
+    assert!(profile.meta().start + Duration::from_millis(100) > before);
+    let accounting = profile.accounting().unwrap();
+    assert!(accounting.due >= 199, "{accounting:?}");
+    assert!(accounting.due <= captured.duration().as_millis() as u64 + 1);
+    let guest = profile.category_totals()[&Category::Guest];
+    assert!(guest.count > 0);
+    assert!(guest.weight <= captured.duration() + Duration::from_millis(100));
+}
+
+#[test]
+fn labels_that_were_dropped_are_still_known() {
+    let profiler = Profiler::builder().start().unwrap();
+    let thread = profiler.attach_thread().unwrap();
+    for request in 0..10 {
+        let labels = Labels::new().with_number("request", request);
+        let _scope = labels.enter();
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_millis(10) {}
+    }
+    drop(thread);
+    let profile = profiler.take_profile();
+    let mut requests: Vec<String> = profile
+        .samples()
+        .flat_map(|sample| profile.labels(sample.labels))
+        .map(|label| format!("{} {:?}", label.key, label.value))
+        .collect();
+    requests.dedup();
+    assert_eq!(requests.len(), 10, "{requests:?}");
+}
+
+#[test]
+fn recordings_may_be_taken_with_nothing_in_them() {
+    let profiler = Profiler::builder().start().unwrap();
+    let profile = profiler.take_profile();
+    assert_eq!((profile.total().count, profile.accounting()), (0, None));
+    // While attached, but before any tick.
+    let thread = profiler.attach_thread().unwrap();
+    let profile = profiler.take_profile();
+    assert!(profile.total().count <= 1_000);
+    drop(profiler);
+    drop(thread);
+    // A profiler ends while threads are attached: they go on unharmed.
+    let profiler = Profiler::builder()
+        .rate(Rate::hertz(5000).unwrap())
+        .start()
+        .unwrap();
+    let thread = profiler.attach_thread().unwrap();
+    drop(profiler);
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_millis(20) {}
+    drop(thread);
+}
