@@ -16,6 +16,21 @@ pub(crate) struct Output {
 }
 
 impl Output {
+    /// Refuses standard output, which is the guest's.
+    ///
+    /// # Errors
+    ///
+    /// A usage error, when this is standard output.
+    pub(crate) fn refuse_stdout(path: &Path) -> Result<()> {
+        if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
+            return Err(exit::usage(
+                "--output -: standard output is the guest's; give a file, or another stream, as \
+                 in `--output /dev/fd/3 --format pprof ... 3>&1 >/dev/null`",
+            ));
+        }
+        Ok(())
+    }
+
     /// Chooses a file and tries, without touching what is in it, whether it can be
     /// written.
     ///
@@ -23,12 +38,6 @@ impl Output {
     ///
     /// Says why it cannot be.
     pub(crate) fn new(path: PathBuf, format: Format) -> Result<Self> {
-        if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
-            return Err(exit::usage(
-                "--output -: standard output is the guest's; give a file, for example \
-                 /dev/fd/3 with 3>&1",
-            ));
-        }
         check_writable(&path).map_err(|error| {
             exit::with_status(
                 exit::NOT_WRITTEN,

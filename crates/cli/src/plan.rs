@@ -79,6 +79,7 @@ impl Plan {
             Some(path) => path,
             None => default_output(&guest, args.format),
         };
+        Output::refuse_stdout(&output)?;
         let format = match args.format {
             Some(format) => format,
             None => Format::from_path(&output).map_err(|error| {

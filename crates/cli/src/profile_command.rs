@@ -16,6 +16,13 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 use wasmscope::{Profile, Profiler, Registration};
 
+/// What the main thread hears of.
+enum Event {
+    /// Sampling has begun, and the guest now runs.
+    Started,
+    End(End),
+}
+
 /// What ends a run.
 enum End {
     Guest(Ending),
@@ -49,12 +56,16 @@ fn profile(plan: &Plan, progress: &mut Progress) -> Result<i32> {
     let (sender, events) = mpsc::channel();
     let interrupts = sender.clone();
     signals::listen(move |interrupt| {
-        let _ = interrupts.send(End::Interrupt(interrupt));
+        let _ = interrupts.send(Event::End(End::Interrupt(interrupt)));
     })?;
-    progress.phase(&format!("running {}", file.name));
-    run::start(plan, &file.name, &compiled, &profiler, move |ending| {
-        let _ = sender.send(End::Guest(ending));
-    })?;
+    let starts = sender.clone();
+    let started = move || {
+        let _ = starts.send(Event::Started);
+    };
+    let done = move |ending| {
+        let _ = sender.send(Event::End(End::Guest(ending)));
+    };
+    run::start(plan, &file.name, &compiled, &profiler, started, done)?;
     let partial = Partial::start(&plan.output, &profiler)?;
     let end = wait(plan, &file.name, &events, &profiler, progress);
 
@@ -134,36 +145,46 @@ fn profiler(
 fn wait(
     plan: &Plan,
     name: &str,
-    events: &Receiver<End>,
+    events: &Receiver<Event>,
     profiler: &Profiler,
     progress: &mut Progress,
 ) -> End {
-    let begin = Instant::now();
+    let mut deadline = None;
     loop {
-        let left = plan
-            .timeout
-            .map(|timeout| timeout.saturating_sub(begin.elapsed()));
+        let left =
+            deadline.map(|deadline: Instant| deadline.saturating_duration_since(Instant::now()));
         let pause = left.map_or(Progress::EVERY, |left| left.min(Progress::EVERY));
         match events.recv_timeout(pause) {
-            Ok(end) => return end,
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Event::End(end)) => return end,
+            Ok(Event::Started) => {
+                progress.phase(&format!("running {name}"));
+                deadline = plan
+                    .timeout
+                    .and_then(|timeout| Instant::now().checked_add(timeout));
+            }
+            Err(RecvTimeoutError::Timeout) => {
+                let counts = profiler.accounting();
+                progress.samples(name, counts.due, counts.kept);
+            }
             Err(RecvTimeoutError::Disconnected) => {
                 let error = anyhow!("the guest's thread ended without a word");
                 return End::Guest(Ending::NotRun(error));
             }
         }
         if let Some(timeout) = plan.timeout
-            && begin.elapsed() >= timeout
+            && deadline.is_some_and(|deadline| Instant::now() >= deadline)
         {
             return End::Timeout(timeout);
         }
-        let counts = profiler.accounting();
-        progress.samples(name, counts.due, counts.kept);
     }
 }
 
 fn report(plan: &Plan, profile: &Profile, is_saved: bool) {
-    if plan.top > 0 {
+    if profile.samples().len() == 0 {
+        terminal::say(
+            "no samples: the guest ended before one was due; give it more to do, or raise --rate",
+        );
+    } else if plan.top > 0 {
         terminal::say(&table::hottest(profile, plan.top, terminal::width()));
     }
     terminal::say(&table::accounting(profile));

@@ -15,7 +15,7 @@ use anyhow::{Context, Result};
 use std::thread;
 use std::time::Duration;
 use wasmscope::Profiler;
-use wasmtime::{AsContextMut, Engine, Store, Trap};
+use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi::I32Exit;
 
 /// How the guest ended.
@@ -57,7 +57,8 @@ pub(crate) struct Host<W> {
     limiter: Limiter,
 }
 
-/// Starts the guest; `done` is called on its thread when it has ended.
+/// Starts the guest. `started` is called on its thread right before anything of the
+/// guest runs, `done` when it has ended.
 ///
 /// # Errors
 ///
@@ -67,6 +68,7 @@ pub(crate) fn start(
     name: &str,
     compiled: &Compiled,
     profiler: &Profiler,
+    started: impl Fn() + Send + 'static,
     done: impl FnOnce(Ending) + Send + 'static,
 ) -> Result<()> {
     let mut wasi = wasi::context(plan, name)?;
@@ -78,6 +80,7 @@ pub(crate) fn start(
         host_calls: plan.host_calls,
         unknown_imports: plan.settings.unknown_imports,
         profiler: profiler.clone(),
+        started: Box::new(started),
     };
     let limiter = Limiter::new(plan.settings.limits.build(), profiler.memory_track(name));
     let run: Box<dyn FnOnce() -> Ending + Send> = match compiled.clone() {
@@ -107,6 +110,7 @@ struct Call {
     host_calls: Option<Duration>,
     unknown_imports: crate::settings::UnknownImports,
     profiler: Profiler,
+    started: Box<dyn Fn() + Send>,
 }
 
 impl Call {
@@ -123,7 +127,6 @@ impl Call {
         }
         if let Some(threshold) = self.host_calls {
             let mut calls = self.profiler.host_calls(threshold);
-            store.as_context_mut();
             store.call_hook(move |_context, kind| {
                 calls.hook(kind);
                 Ok(())
@@ -138,6 +141,9 @@ impl Call {
             Ok(attached) => attached,
             Err(error) => return Ending::NotRun(anyhow::anyhow!("failed to {error}")),
         };
+        // Attaching takes a while the first time; the profile begins with the guest.
+        drop(self.profiler.take());
+        (self.started)();
         let ending = guest();
         drop(attached);
         ending

@@ -131,7 +131,7 @@ impl Settings {
                 return Err(exit::usage(format!(
                     "-{} {name}: there is no such setting; there are:\n{}",
                     group.flag,
-                    group.list()
+                    group.list().trim_end()
                 )));
             };
             let value = Value { text: value };

@@ -13,7 +13,12 @@ pub(crate) fn hottest(profile: &Profile, rows: usize, width: Option<usize>) -> S
     let mut text = String::new();
     let head = format!("{:>6}  {:>8}  {:>6}  ", "self", "time", "total");
     let _ = writeln!(text, "{}", terminal::paint(&format!("{head}function"), "1"));
-    for totals in profile.hottest(rows) {
+    // Functions without time of their own are not hot, whatever they call.
+    let hot = profile
+        .hottest(rows)
+        .into_iter()
+        .filter(|totals| totals.own.count > 0);
+    for totals in hot {
         let function = profile.function(totals.function);
         let left = format!(
             "{:>6}  {:>8}  {:>6}  ",

@@ -1,0 +1,201 @@
+//! Every guest does under the program what it does without: `guests/expected.txt`
+//! says what that is. And each leaves a profile, in every format.
+
+use crate::program::{Place, Ran, guest};
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::SystemTime;
+use wasmscope::profile::{Meta, Total, folded};
+
+/// A line of the list.
+pub(crate) struct Case {
+    pub(crate) file: String,
+    function: Option<String>,
+    arguments: String,
+    stdin: Vec<u8>,
+    end: String,
+    results: Option<String>,
+    stdout: String,
+}
+
+/// Reads a list of what guests do.
+pub(crate) fn cases(list: &str) -> Vec<Case> {
+    let text = fs::read_to_string(guest(list)).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let field = |at: usize| Some(fields[at]).filter(|field| *field != "-");
+            assert_eq!(fields.len(), 7, "{line}");
+            Case {
+                file: fields[0].to_owned(),
+                function: field(1).map(str::to_owned),
+                arguments: field(2).unwrap_or_default().to_owned(),
+                stdin: match field(3).unwrap_or_default().strip_prefix('@') {
+                    Some(file) => fs::read(guest(file)).unwrap_or_default(),
+                    None => unescape(field(3).unwrap_or_default()).into_bytes(),
+                },
+                end: fields[4].to_owned(),
+                results: field(5).map(str::to_owned),
+                stdout: unescape(field(6).unwrap_or_default()),
+            }
+        })
+        .collect()
+}
+
+fn unescape(text: &str) -> String {
+    text.replace("\\n", "\n")
+        .replace("\\t", "\t")
+        .replace("\\\\", "\\")
+}
+
+impl Case {
+    /// Runs it, with the profile in this file, and checks that the guest did what
+    /// it must.
+    pub(crate) fn check(&self, place: &Place, output: &str) -> Ran {
+        let invoke = self
+            .function
+            .as_ref()
+            .map(|name| format!("--invoke {name} "));
+        let command = format!(
+            "--rate 5000 -o {output} {}@{} {}",
+            invoke.unwrap_or_default(),
+            self.file,
+            self.arguments
+        );
+        let ran = place.run_with(&command, &self.stdin);
+        let said = &ran.stderr;
+        let status = match self.end.split_once(':').unwrap() {
+            ("exit", status) => status.parse().unwrap(),
+            ("trap", name) => {
+                let words = match name {
+                    "memory_out_of_bounds" => "out of bounds memory access",
+                    "integer_division_by_zero" => "integer divide by zero",
+                    "bad_signature" => "indirect call type mismatch",
+                    "stack_overflow" => "call stack exhausted",
+                    name => name,
+                };
+                assert!(
+                    said.contains("wasm trap") && said.contains(words),
+                    "{command}: {said}"
+                );
+                134
+            }
+            (end, _) => panic!("{end}"),
+        };
+        assert_eq!(ran.status, status, "{command}: {said}");
+        // The accuracy guests' results are in a global, which nobody prints.
+        let results = self
+            .results
+            .as_ref()
+            .filter(|_| !self.file.starts_with("accuracy"));
+        let printed = match (results, self.file.as_str()) {
+            // Strings are quoted, as in wasmtime.
+            (Some(text), "component-add.wat") if text.parse::<i64>().is_err() => {
+                format!("\"{text}\"\n")
+            }
+            (Some(text), _) => text
+                .split(' ')
+                .map(|result| format!("{result}\n"))
+                .collect(),
+            (None, _) => String::new(),
+        };
+        assert_eq!(ran.stdout, printed + &self.stdout, "{command}");
+        ran
+    }
+}
+
+/// Checks that the profile in this file is one, and returns how many samples are in
+/// it, where the format says so.
+pub(crate) fn check_profile(place: &Place, output: &str) -> Option<u64> {
+    if output.ends_with(".json.gz") {
+        return Some(place.firefox(output).samples() as u64);
+    }
+    if output.ends_with(".pb.gz") {
+        return Some(place.pprof(output).total().count);
+    }
+    let bytes = fs::read(place.path(output)).unwrap();
+    if output.ends_with(".folded") {
+        let meta = Meta::new("guest", SystemTime::UNIX_EPOCH);
+        let profile = folded::read(&bytes, folded::Unit::Nanoseconds, meta).unwrap();
+        let empty = profile.total() == Total::default();
+        assert_eq!(empty, bytes.is_empty());
+        return empty.then_some(0);
+    }
+    let text = String::from_utf8(bytes).unwrap();
+    assert!(
+        text.starts_with("<?xml") && text.trim_end().ends_with("</svg>"),
+        "{output}"
+    );
+    None
+}
+
+/// Returns how many samples the program says it kept.
+pub(crate) fn kept(ran: &Ran) -> u64 {
+    let (before, _) = ran
+        .stderr
+        .split_once(" kept")
+        .unwrap_or_else(|| panic!("{}", ran.stderr));
+    before.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+const OUTPUTS: [&str; 4] = ["p.json.gz", "p.pb.gz", "p.folded", "p.svg"];
+
+/// Checks one case in these formats.
+fn check(case: &Case, outputs: &[&str]) {
+    for output in outputs {
+        let place = Place::new();
+        let ran = case.check(&place, output);
+        let kept = kept(&ran);
+        match check_profile(&place, output) {
+            Some(samples) => assert_eq!(samples == 0, kept == 0, "{} {output}", case.file),
+            None => assert!(fs::metadata(place.path(output)).unwrap().len() > 100),
+        }
+        if !output.ends_with(".folded") && !output.ends_with(".svg") {
+            assert_eq!(
+                check_profile(&place, output),
+                Some(kept),
+                "{} {output}",
+                case.file
+            );
+        }
+        assert_eq!(place.files(), [*output]);
+    }
+}
+
+/// What takes a second or more, and says nothing that scale 1 does not.
+fn is_long(case: &Case) -> bool {
+    case.arguments == "100"
+}
+
+/// Not without a host function that no WASI has.
+fn needs_more(case: &Case) -> bool {
+    case.file == "accuracy/guest_host.wat"
+}
+
+#[test]
+fn every_guest_does_what_it_must_and_leaves_a_profile_in_every_format() {
+    let mut seen = BTreeSet::new();
+    for case in cases("expected.txt")
+        .iter()
+        .filter(|case| !is_long(case) && !needs_more(case))
+    {
+        let is_short = !case.arguments.is_empty() || case.function.is_some();
+        match is_short && seen.insert(case.file.clone()) {
+            true => check(case, &OUTPUTS),
+            false => check(case, &OUTPUTS[..1]),
+        }
+    }
+    assert!(seen.len() >= 22, "{seen:?}");
+}
+
+#[test]
+fn a_guest_that_needs_another_import_is_told_which() {
+    let ran = Place::new().run("--invoke run @accuracy/guest_host.wat 1");
+    assert_eq!(ran.status, 1);
+    assert!(
+        ran.stderr.contains("imports work from bench"),
+        "{}",
+        ran.stderr
+    );
+}

@@ -1,0 +1,12 @@
+//! Tests of the program as its users run it: one binary, one file for each area.
+
+mod accounting;
+mod bad_input;
+mod ends;
+mod expected;
+mod names;
+mod options;
+mod program;
+mod real;
+mod system;
+mod terminal;
