@@ -222,13 +222,33 @@ fn on_tick(attachment: &Attachment, info: &libc::siginfo_t, context: &libc::ucon
     let now = clock::monotonic_nanos();
     let cpu = (attachment.shared.cpu_time || timing.mechanism.clock() == Clock::Cpu)
         .then(clock::thread_cpu_nanos);
+    let counts = &state.counts;
     if let Some(ticks) = ticks_due(state, timing, overruns, cpu) {
+        if now < counts.rest_until.load(Ordering::Relaxed) {
+            Counts::add(&counts.lost, ticks);
+            Counts::add(&counts.carried, ticks);
+            return true;
+        }
         take_sample(attachment, context, now, cpu, ticks);
     }
-    let spent = clock::monotonic_nanos().wrapping_sub(now);
-    Counts::add(&state.counts.spent, spent);
+    let end = clock::monotonic_nanos();
+    let spent = end.wrapping_sub(now);
+    Counts::add(&counts.spent, spent);
+    // One long handler may have been put off the processor meanwhile; two in a row
+    // are long.
+    let cost = spent.min(counts.last_spent.swap(spent, Ordering::Relaxed));
+    if cost > state.interval / REST {
+        let until = end.wrapping_add(cost.saturating_mul(REST - 1));
+        counts.rest_until.store(until, Ordering::Relaxed);
+    }
     true
 }
+
+/// The handler takes at most one in so many nanoseconds of a thread's time. A stack
+/// may be so deep, and a rate so high, that walking it takes longer than the time
+/// to the next tick; the thread would then do nothing else, for ever. Instead, ticks
+/// are lost, and counted as such, until it has had its share.
+const REST: u64 = 4;
 
 /// Returns how many ticks have become due with this signal; `None` when none has.
 fn ticks_due(state: &ThreadState, timing: &Timing, overruns: u64, cpu: Option<u64>) -> Option<u64> {

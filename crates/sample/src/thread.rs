@@ -122,6 +122,10 @@ pub(crate) struct Counts {
     pub(crate) label: AtomicU64,
     /// Nanoseconds spent in the handler.
     pub(crate) spent: AtomicU64,
+    /// Of these, what the last handler spent.
+    pub(crate) last_spent: AtomicU64,
+    /// Until when, in nanoseconds of `CLOCK_MONOTONIC`, ticks are lost on purpose.
+    pub(crate) rest_until: AtomicU64,
 }
 
 impl Counts {

@@ -441,3 +441,60 @@ fn a_thread_has_one_sampler_at_a_time_and_may_come_back() {
         assert_eq!(heard.len(), round);
     }
 }
+
+#[inline(never)]
+fn at_depth(depth: u32, work: &mut dyn FnMut()) -> u32 {
+    if depth == 0 {
+        work();
+        return 0;
+    }
+    // Not a tail call: each frame stays.
+    std::hint::black_box(at_depth(depth - 1, work)) + 1
+}
+
+/// Walking 20,000 frames takes longer than a tick of 50 microseconds: without a
+/// rest the thread would do nothing else, for ever.
+#[test]
+fn a_stack_too_deep_for_the_rate_does_not_stop_the_thread() {
+    for mechanism in [
+        Mechanism::MonotonicTimer,
+        Mechanism::MonotonicTimerOnCpuTime,
+    ] {
+        let options = Options {
+            clock: mechanism.clock(),
+            mechanism: Some(mechanism),
+            rate: Rate::MAX,
+            host_frames: wasmscope_sample::HostFrames::Keep,
+            ring_bytes: 1 << 20,
+            ..Options::default()
+        };
+        let sampler = Sampler::start(options, Heard::default()).expect("starts");
+        let (done, finished) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let sampler = &sampler;
+            std::thread::Builder::new()
+                .stack_size(64 << 20)
+                .spawn_scoped(scope, move || {
+                    let guard = sampler.attach_thread().expect("attaches");
+                    at_depth(20_000, &mut || {
+                        for turn in 0..50_000_000u64 {
+                            std::hint::black_box(turn);
+                        }
+                    });
+                    drop(guard);
+                    done.send(()).expect("somebody waits");
+                })
+                .expect("spawns");
+            // A thread that makes no progress cannot be joined: end the process.
+            if finished.recv_timeout(Duration::from_secs(120)).is_err() {
+                eprintln!("{mechanism}: the thread makes no progress");
+                std::process::abort();
+            }
+        });
+        let heard = sampler.sink();
+        let accounting = heard.ended[0].accounting;
+        assert!(accounting.lost > 0, "some ticks are given up");
+        assert!(accounting.due.abs_diff(accounting.kept + accounting.lost) <= 1);
+        assert!(heard.ticks <= accounting.kept + accounting.lost);
+    }
+}
