@@ -12,11 +12,12 @@
 use std::time::Duration;
 use wasmscope::{Clock, Guest, Profiler};
 use wasmscope_bench::arguments::Size;
-use wasmscope_bench::clocks::Reading;
+use wasmscope_bench::clocks::{Reading, switches};
 use wasmscope_bench::empty_handler::EmptyHandler;
 use wasmscope_bench::guest_profiler::{Profiled, Ticker};
 use wasmscope_bench::guests::{self, DESCEND, Program};
 use wasmscope_bench::machine::Machine;
+use wasmscope_bench::realtime::Realtime;
 use wasmscope_bench::statistics::{interval, mean, median, minimum};
 use wasmtime::{Engine, Linker, Module, Store, TypedFunc};
 
@@ -78,70 +79,92 @@ impl Deep {
 }
 
 /// Prints the time in the handler for each sample, beyond the empty one's.
+///
+/// The handlers read the wall clock, so the thread asks for a priority at which it
+/// keeps its processor, and a window in which it lost it all the same says nothing and
+/// is left out. So is the first window after a thread was attached, in which the
+/// unwinder sees everything for the first time.
 fn in_the_handler(size: Size) -> wasmtime::Result<()> {
-    let window = Duration::from_millis(500);
+    const WINDOW: Duration = Duration::from_millis(100);
+    const WINDOWS: usize = 6;
     let mut guest = Deep::new(&Engine::default())?;
-    let profilers = [Clock::Wall, Clock::Cpu].map(|clock| {
-        Profiler::builder()
-            .clock(clock)
-            .start()
-            .map(|it| (clock, it))
-    });
     let mut sides = Vec::new();
-    for profiler in profilers {
-        let (clock, profiler) = profiler?;
+    for clock in [Clock::Wall, Clock::Cpu] {
+        let profiler = Profiler::builder().clock(clock).start()?;
         let guest = Guest::module("descend.wasm", &guest.module).bytes(guest.bytes.clone());
         let registration = profiler.register(guest)?;
         sides.push((clock, profiler, registration, Vec::new(), 0));
     }
     let mut empty = Vec::new();
+    let realtime = Realtime::ask();
     for _ in 0..size.pick(8, 40) {
         let handler = EmptyHandler::arm(INTERVAL)?;
-        guest.run_for(window)?;
-        let counted = handler.counted();
+        let mut before = handler.counted();
+        for window in 0..WINDOWS {
+            let switched = switches();
+            guest.run_for(WINDOW)?;
+            let counted = handler.counted();
+            if window > 0 && switches() == switched {
+                let nanos = counted.nanos - before.nanos;
+                empty.push(nanos as f64 / (counted.signals - before.signals) as f64);
+            }
+            before = counted;
+        }
         drop(handler);
-        empty.push(counted.nanos as f64 / counted.signals as f64);
         for (_, profiler, _, times, samples) in &mut sides {
-            drop(profiler.take());
             let thread = profiler.attach_thread()?;
-            guest.run_for(window)?;
+            let mut recordings = Vec::new();
+            for window in 0..WINDOWS {
+                let switched = switches();
+                guest.run_for(WINDOW)?;
+                let is_whole = window > 0 && switches() == switched;
+                recordings.push((is_whole, profiler.take()));
+            }
             drop(thread);
-            let recording = profiler.take();
-            let profile = recording.profile();
-            let kept = profile.accounting().map_or(0, |counted| counted.kept);
-            times.push(recording.in_handler().as_nanos() as f64 / kept as f64);
-            *samples += kept;
+            drop(profiler.take());
+            for (is_whole, recording) in recordings {
+                let accounting = recording.profile().accounting().unwrap_or_default();
+                if is_whole && accounting.kept > 0 {
+                    let nanos = recording.in_handler().as_nanos() as f64;
+                    times.push(nanos / accounting.kept as f64);
+                    *samples += accounting.kept;
+                }
+            }
         }
     }
     println!(
-        "\nin the handler, a sample of depth {DEPTH}, ns: medians of {} windows of {} ms, 95% interval of the difference; goal {GOAL} beyond the empty one",
-        empty.len(),
-        window.as_millis()
+        "\nin the handler, a sample of depth {DEPTH}, ns; windows of {} ms, {}; 95% intervals of the difference of medians and means; goal {GOAL} beyond the empty one",
+        WINDOW.as_millis(),
+        if realtime.is_granted() {
+            "at a real-time priority"
+        } else {
+            "without a real-time priority"
+        }
     );
+    drop(realtime);
     println!(
-        "{:<26} {:>8.0} (mean {:.0})",
+        "{:<22} median {:>5.0}, mean {:>5.0} of {} windows",
         "empty handler",
         median(&empty),
-        mean(&empty)
+        mean(&empty),
+        empty.len()
     );
     for (clock, _, _, times, samples) in &sides {
-        // A window beside the empty one just before it.
-        let beyond: Vec<f64> = times
-            .iter()
-            .zip(&empty)
-            .map(|(ours, empty)| ours - empty)
-            .collect();
-        let (low, high) = interval(&beyond, median);
-        let (mean_low, mean_high) = interval(&beyond, mean);
+        let beyond = |statistic: fn(&[f64]) -> f64| {
+            let (low, high) = interval(times, statistic);
+            let least = statistic(&empty);
+            (statistic(times) - least, low - least, high - least)
+        };
+        let (middle, low, high) = beyond(median);
+        let (average, average_low, average_high) = beyond(mean);
         let met = if high <= GOAL { "met" } else { "MISSED" };
         println!(
-            "{:<26} {:>8.0} (mean {:.0}), beyond {:.0} [{low:.0}, {high:.0}], by means {:.0} [{mean_low:.0}, {mean_high:.0}]: {:.3}% of run time at 1 kHz, goal 0.2%: {met} ({samples} samples)",
+            "{:<22} median {:>5.0}, mean {:>5.0} of {} windows, {samples} samples; beyond: {middle:.0} [{low:.0}, {high:.0}] by medians, {average:.0} [{average_low:.0}, {average_high:.0}] by means; {:.3}% of run time, goal 0.2%: {met}",
             format!("wasmscope, {clock} clock"),
             median(times),
             mean(times),
-            median(&beyond),
-            mean(&beyond),
-            median(&beyond) / 1e6 * 100.0,
+            times.len(),
+            middle / 1e6 * 100.0,
         );
     }
     Ok(())

@@ -1,7 +1,7 @@
 //! Clocks that the benches read themselves, so that no figure rests on the
-//! sampler's own reading.
+//! sampler's own reading; and how often a thread lost its processor meanwhile.
 
-#![expect(unsafe_code, reason = "clock_gettime is a C function")]
+#![expect(unsafe_code, reason = "clock_gettime and getrusage are C functions")]
 
 /// A reading of both of a thread's clocks, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +43,19 @@ pub fn monotonic_nanos() -> u64 {
 #[must_use]
 pub fn thread_cpu_nanos() -> u64 {
     read(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Returns how often the calling thread has lost its processor, of its own will or
+/// not.
+#[must_use]
+pub fn switches() -> u64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to a place for an rusage, for which zero is valid.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    (usage.ru_nvcsw as u64).wrapping_add(usage.ru_nivcsw as u64)
 }
 
 fn read(clock: libc::clockid_t) -> u64 {

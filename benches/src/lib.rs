@@ -13,5 +13,6 @@ pub mod guests;
 pub mod live_stack;
 pub mod machine;
 pub mod random;
+pub mod realtime;
 pub mod shares;
 pub mod statistics;
