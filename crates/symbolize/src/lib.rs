@@ -69,6 +69,7 @@
 //! what cannot be read is left out of the answer, and [`Symbols::problem`] says
 //! what was broken.
 
+mod bodies;
 mod bytes;
 mod demangle;
 mod dwarf;

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use wasmparser::BinaryReader;
 use wasmscope_address::{FuncIndex, ModuleIndex, WasmOffset};
 
+use crate::bodies::Bodies;
 use crate::bytes::Bytes;
 use crate::dwarf::{Dwarf, Located};
 use crate::imports::{Imports, direct_callee};
@@ -64,6 +65,7 @@ struct Module {
     sections: Sections,
     names: OnceLock<Names>,
     imports: OnceLock<Imports>,
+    bodies: OnceLock<Bodies>,
     dwarf: Mutex<Option<Dwarf>>,
     /// What a loader returned for this module.
     loaded: OnceLock<Option<Box<File>>>,
@@ -84,6 +86,7 @@ impl File {
                 sections,
                 names: OnceLock::new(),
                 imports: OnceLock::new(),
+                bodies: OnceLock::new(),
                 dwarf: Mutex::default(),
                 loaded: OnceLock::new(),
             };
@@ -107,6 +110,16 @@ impl Module {
                 .map(|range| Names::read(bytes.all(), range))
                 .unwrap_or_default()
         })
+    }
+
+    /// Returns the code section from the instruction at `offset` on; `None` when no
+    /// instruction is there.
+    fn code_at<'a>(&self, bytes: &'a Bytes, offset: WasmOffset) -> Option<&'a [u8]> {
+        let (code, at) = (self.sections.code.as_ref()?, offset.0 as usize);
+        let bodies = self.bodies.get_or_init(|| Bodies::read(bytes.all(), code));
+        bodies
+            .has_instruction(bytes.all(), at)
+            .then(|| bytes.range(&(at..code.end)))
     }
 
     fn imports(&self, bytes: &Bytes) -> &Imports {
@@ -333,24 +346,22 @@ impl Symbols {
     /// Returns the import that the instruction at `offset` calls; `None` unless
     /// it is a `call` or `return_call` of an imported function.
     pub fn called_import(&self, module: ModuleIndex, offset: WasmOffset) -> Option<Import> {
-        let sections = &self.main.module(module)?.sections;
-        let (code, at) = (sections.code.clone()?, offset.0 as usize);
-        if !code.contains(&at) {
-            return None;
-        }
-        let callee = direct_callee(self.main.bytes.range(&(at..code.end)))?;
+        let code = self
+            .main
+            .module(module)?
+            .code_at(&self.main.bytes, offset)?;
+        let callee = direct_callee(code)?;
         self.imported_function(module, FuncIndex(callee))
     }
 
     /// Returns the operator at `offset` if it is one that the engine may carry out
     /// with code of its own; `None` for any other instruction.
     pub fn operator(&self, module: ModuleIndex, offset: WasmOffset) -> Option<Operator> {
-        let sections = &self.main.module(module)?.sections;
-        let (code, at) = (sections.code.clone()?, offset.0 as usize);
-        if !code.contains(&at) {
-            return None;
-        }
-        Operator::decode(self.main.bytes.range(&(at..code.end)))
+        let code = self
+            .main
+            .module(module)?
+            .code_at(&self.main.bytes, offset)?;
+        Operator::decode(code)
     }
 
     /// Returns what a function is imported as; `None` if the module defines it.
