@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmscope_address::{FuncIndex, ModuleIndex, TextOffset, TextRange, WasmOffset};
+use wasmscope_sample::RawFrame;
 use wasmscope_symbolize::{Import, Operator, SourceFrame, Symbols};
 
 /// A place in a guest's text: an offset, and whether it is a return address.
@@ -128,6 +129,15 @@ impl Code {
             }
         }
         found.unwrap_or(start)
+    }
+
+    /// Tells whether a frame of this text is in one of the engine's trampolines.
+    pub(crate) fn is_trampoline(&self, frame: RawFrame) -> bool {
+        let (Some(source), Some(offset)) = (&self.source, self.range.offset_of(frame.lookup_pc()))
+        else {
+            return false;
+        };
+        source.function_at(offset.0).is_none()
     }
 
     /// Answers for all of `places`.

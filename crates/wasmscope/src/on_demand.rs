@@ -225,12 +225,22 @@ impl OnDemand {
 
     /// Puts the current stack into `self.frames`, newest first.
     fn walk(&mut self, store: impl AsContext) -> StackEnd {
-        match &mut self.native {
-            Some(native) => native
-                .capture
-                .capture(&native.map, MOST_FRAMES, &mut self.frames),
-            None => self.walk_interpreted(store),
-        }
+        let Some(native) = &mut self.native else {
+            return self.walk_interpreted(store);
+        };
+        let end = native
+            .capture
+            .capture(&native.map, MOST_FRAMES, &mut self.frames);
+        // The way from the guest to whoever asks is not the guest's: the newest frame
+        // is the function that was interrupted.
+        let is_trampoline = |frame: &RawFrame| {
+            let frame = *frame;
+            !frame.is_host() && self.codes.iter().any(|code| code.is_trampoline(frame))
+        };
+        let skipped = self.frames.iter().take_while(|frame| is_trampoline(frame));
+        let skipped = skipped.count();
+        self.frames.drain(..skipped);
+        end
     }
 
     fn walk_interpreted(&mut self, store: impl AsContext) -> StackEnd {
