@@ -1,0 +1,90 @@
+//! The examples do what they say. They are compiled into this test, so that what runs
+//! is what is read.
+
+#[allow(
+    dead_code,
+    reason = "their `main` reads arguments; what it calls runs here"
+)]
+#[path = "../examples/on_demand.rs"]
+mod on_demand;
+#[allow(dead_code, reason = "as above")]
+#[path = "../examples/sync_host.rs"]
+mod sync_host;
+#[allow(dead_code, reason = "as above")]
+#[path = "../examples/tokio_server.rs"]
+mod tokio_server;
+
+use std::path::PathBuf;
+use std::time::Duration;
+use wasmscope::profile::pprof;
+
+/// A directory that is removed when the test ends.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Self {
+        let name = format!("wasmscope-example-{name}-{}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.0.join(file).display().to_string()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn firefox(path: &str) -> serde_json::Value {
+    let file = std::fs::File::open(path).unwrap();
+    serde_json::from_reader(flate2::read::GzDecoder::new(file)).unwrap()
+}
+
+#[test]
+fn sync_host_writes_a_profile_with_lines() {
+    let scratch = Scratch::new("sync");
+    let path = scratch.path("profile.json.gz");
+    let guest = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/report.wasm");
+    sync_host::run(guest, &path, "20").unwrap();
+    let profile = firefox(&path);
+    let text = profile.to_string();
+    assert!(text.contains(".rs"), "source files are named");
+}
+
+#[test]
+fn tokio_server_gives_each_tenant_its_own() {
+    let scratch = Scratch::new("tokio");
+    tokio_server::run(&scratch.path("")).unwrap();
+    for (tenant, other) in [("a", "b"), ("b", "a")] {
+        let text = firefox(&scratch.path(&format!("tenant-{tenant}.json.gz"))).to_string();
+        assert!(text.contains(&format!("count_{tenant}")), "{tenant}");
+        for of_other in ["count", "handle", "plugin"] {
+            for between in ["_", "-"] {
+                assert!(
+                    !text.contains(&format!("{of_other}{between}{other}")),
+                    "{tenant}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn on_demand_captures_what_it_is_asked_for() {
+    let scratch = Scratch::new("demand");
+    let path = scratch.path("capture.pb.gz");
+    on_demand::run(Duration::from_millis(500), &path).unwrap();
+    let profile = pprof::read(&std::fs::read(&path).unwrap()).unwrap();
+    let named = |wanted: &str| {
+        profile
+            .functions()
+            .any(|(_, function)| function.name == wanted)
+    };
+    assert!(named("parse") && named("render"));
+    assert!(profile.total().count > 50, "{:?}", profile.total());
+}
