@@ -5,6 +5,8 @@
 //! cargo run --release --example on_demand -- 5 capture.pb.gz && go tool pprof -top capture.pb.gz
 //! ```
 
+#![allow(clippy::print_stderr, reason = "a program that says what it did")]
+
 use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

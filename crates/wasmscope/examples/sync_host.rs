@@ -5,6 +5,8 @@
 //! cargo run --release --example sync_host -- guests/report.wasm profile.json.gz
 //! ```
 
+#![allow(clippy::print_stderr, reason = "a program that says what it did")]
+
 use std::env;
 use std::error::Error;
 use wasmscope::{Clock, Format, Guest, Profiler};

@@ -8,6 +8,8 @@
 //! cargo run --release --example tokio_server -- .
 //! ```
 
+#![allow(clippy::print_stderr, reason = "a program that says what it did")]
+
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 //! neighbour nor of the host; and the search can find, as a profile without
 //! restrictions shows.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![expect(unsafe_code, reason = "asks the C library for the machine's name")]
 
 use std::collections::BTreeSet;
@@ -342,7 +343,10 @@ fn a_tenant_s_profile_tells_nothing_of_others_nor_of_the_host() {
 fn the_search_finds_addresses_however_they_are_written() {
     let search = Search {
         needles: Vec::new(),
-        addresses: vec![0x7f12_3456_7000..0x7f12_3456_8000],
+        addresses: Vec::from([std::ops::Range {
+            start: 0x7f12_3456_7000,
+            end: 0x7f12_3456_8000,
+        }]),
         numbers: vec![4242],
     };
     let address = 0x7f12_3456_7abcu64;

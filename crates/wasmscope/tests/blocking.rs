@@ -2,6 +2,8 @@
 //! system calls, but `poll`, `epoll_wait` and `nanosleep` are never restarted: whoever
 //! calls them must go on, as the standard library, tokio and the engine's WASI do.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,6 +1,8 @@
 //! Each sample's stack is a path of the guest's call graph: no frame is lost, none
 //! made up, whichever instruction the timer hits.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 #[path = "support/call_graph.rs"]
 mod call_graph;
 
@@ -46,30 +48,6 @@ fn sample(config: &Config, tail_calls: bool, clock: Clock, host_frames: HostFram
         }
     }
     let profile = profiler.take_profile();
-    if std::env::var("DBG").is_ok() {
-        let mut m = std::collections::BTreeMap::new();
-        for s in profile.samples() {
-            let f: Vec<_> = s
-                .stack
-                .into_iter()
-                .flat_map(|st| profile.stack_frames(st))
-                .map(|f| profile.function(f.function).name.clone())
-                .collect();
-            if f.iter().any(|n| n == "(stack cut)") {
-                *m.entry(f).or_insert(0) += s.count;
-            }
-        }
-        eprintln!("{m:#?} of {:?} {:?}", profile.total(), profile.accounting());
-        eprintln!(
-            "{}",
-            std::fs::read_to_string("/proc/self/maps")
-                .unwrap()
-                .lines()
-                .filter(|l| l.contains("exact_stacks"))
-                .collect::<Vec<_>>()
-                .join("\n")
-        );
-    }
     let tally = graph.check(&profile);
     assert!(
         tally.in_guest + tally.elsewhere >= SAMPLES,

@@ -1,6 +1,8 @@
 //! The examples do what they say. They are compiled into this test, so that what runs
 //! is what is read.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 #[allow(
     dead_code,
     reason = "their `main` reads arguments; what it calls runs here"

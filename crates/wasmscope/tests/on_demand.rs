@@ -2,6 +2,8 @@
 //! `GuestProfiler` takes in the same callbacks, the same ones interpreted as native,
 //! and with what that one leaves out.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 #[path = "support/call_graph.rs"]
 mod call_graph;
 

@@ -5,6 +5,7 @@
 //! soak` makes it an hour each; bounds stay the same. Each runs in a process of its
 //! own, so that resident memory is that test's alone.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![expect(
     clippy::print_stderr,
     reason = "says what was measured, for whoever asks with --nocapture"

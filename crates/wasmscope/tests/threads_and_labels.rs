@@ -1,6 +1,8 @@
 //! Time goes to whom it belongs: two tenants on one thread pool, on fibers that move
 //! between threads, in stores that call each other; and each stack is whole.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 #[path = "support/call_graph.rs"]
 mod call_graph;
 
@@ -25,7 +27,7 @@ fn profiler(clock: Clock) -> Profiler {
 
 /// Checks every sample against the tenant that its label names; returns what each of
 /// `tenants` had.
-fn check_tenants<'a>(profile: &Profile, tenants: &[(&'a str, &CallGraph)]) -> Vec<Tally> {
+fn check_tenants(profile: &Profile, tenants: &[(&str, &CallGraph)]) -> Vec<Tally> {
     let mut tallies: Vec<Tally> = tenants.iter().map(|_| Tally::default()).collect();
     for sample in profile.samples() {
         match label(profile, &sample, "tenant") {

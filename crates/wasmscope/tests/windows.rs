@@ -1,6 +1,8 @@
 //! Consecutive recordings cut time into pieces, of which none is lost or counted
 //! twice, whatever threads do meanwhile.
 
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
