@@ -31,7 +31,7 @@ fn main() -> wasmtime::Result<()> {
     println!("kept: {}", Machine::now());
     println!("1,000 samples a second for each thread; goal: {GOAL}% of those due are kept\n");
     println!(
-        "{:<6} {:>6} {:>8} {:>8} {:>10} {:>8} {:>8} {:>9} {:>10} {:>9} {:>9}  {}",
+        "{:<6} {:>6} {:>8} {:>8} {:>10} {:>8} {:>8} {:>9} {:>10} {:>9} {:>9}  goal",
         "clock",
         "depth",
         "threads",
@@ -42,8 +42,7 @@ fn main() -> wasmtime::Result<()> {
         "kept %",
         "weight %",
         "waited",
-        "modules",
-        "goal"
+        "modules"
     );
     for clock in [Clock::Cpu, Clock::Wall] {
         for threads in [1, 8] {

@@ -97,7 +97,7 @@ fn in_the_handler(size: Size) -> wasmtime::Result<()> {
     }
     let mut empty = Vec::new();
     let realtime = Realtime::ask();
-    for _ in 0..size.pick(8, 40) {
+    for _ in 0..size.pick(8, 15) {
         let handler = EmptyHandler::arm(INTERVAL)?;
         let mut before = handler.counted();
         for window in 0..WINDOWS {
@@ -235,7 +235,7 @@ fn whole_guests(size: Size) -> wasmtime::Result<()> {
         );
         let mut taken: Vec<Taken> = WAYS.iter().map(|_| Taken::default()).collect();
         let mut output: Option<String> = None;
-        let rounds = size.pick(3, 15);
+        let rounds = size.pick(3, 9);
         for round in 0..rounds {
             for turn in 0..WAYS.len() {
                 // Another way begins each round.
