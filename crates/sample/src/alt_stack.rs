@@ -8,24 +8,30 @@
 
 use std::cell::RefCell;
 use std::io;
+use std::rc::Rc;
 
 /// What wasmtime asks for, so that it keeps ours.
 const SIZE: usize = 256 << 10;
 const GUARD: usize = 64 << 10;
 
 thread_local! {
-    static INSTALLED: RefCell<Option<AltStack>> = const { RefCell::new(None) };
+    static INSTALLED: RefCell<Option<Rc<AltStack>>> = const { RefCell::new(None) };
 }
 
-/// Gives the calling thread an alternate stack of at least 256 KiB, until it exits.
-pub(crate) fn ensure() -> io::Result<()> {
+/// Gives the calling thread an alternate stack of at least 256 KiB, until it exits
+/// and what is returned is dropped, if it is ours. Whoever needs the stack holds on
+/// to that: a thread's variables may be destroyed in any order.
+pub(crate) fn ensure() -> io::Result<Option<Rc<AltStack>>> {
     let present = current()?;
     if present.ss_flags & libc::SS_DISABLE == 0 && present.ss_size >= SIZE {
-        return Ok(());
+        let ours = INSTALLED.try_with(|installed| installed.borrow().clone());
+        return Ok(ours.ok().flatten());
     }
-    let stack = AltStack::install(present)?;
-    INSTALLED.with(|installed| *installed.borrow_mut() = Some(stack));
-    Ok(())
+    let stack = Rc::new(AltStack::install(present)?);
+    // A thread that is exiting has no variables left: then the caller's is the only
+    // one.
+    let _ = INSTALLED.try_with(|installed| *installed.borrow_mut() = Some(stack.clone()));
+    Ok(Some(stack))
 }
 
 fn current() -> io::Result<libc::stack_t> {
@@ -42,7 +48,8 @@ fn current() -> io::Result<libc::stack_t> {
 }
 
 /// A mapping in use as the thread's alternate stack, a guard region below it.
-struct AltStack {
+#[derive(Debug)]
+pub(crate) struct AltStack {
     mapping: *mut libc::c_void,
     before: libc::stack_t,
 }
@@ -108,10 +115,10 @@ mod tests {
     fn a_thread_gets_a_large_stack_and_loses_it_when_it_exits() {
         std::thread::spawn(|| {
             let before = current().expect("asks");
-            ensure().expect("maps");
+            drop(ensure().expect("maps"));
             let present = current().expect("asks");
             assert!(present.ss_size >= SIZE);
-            ensure().expect("there is one already");
+            drop(ensure().expect("there is one already"));
             assert_eq!(current().expect("asks").ss_sp, present.ss_sp);
             INSTALLED.with(|installed| drop(installed.borrow_mut().take()));
             assert_eq!(current().expect("asks").ss_sp, before.ss_sp);

@@ -11,6 +11,7 @@ use crate::record::{RawFrame, StackEnd};
 use crate::stack_memory::{MappingQuery, StackBounds, StackMemory};
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use wasmscope_address::HostPc;
 use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
 use wasmscope_walk::{FrameKind, Native};
@@ -18,19 +19,26 @@ use wasmscope_walk::{FrameKind, Native};
 /// Captures stacks of whatever thread calls it. Making one reads which libraries
 /// are loaded; capturing allocates nothing once `frames` is large enough.
 pub struct StackCapture {
-    objects: HostObjects,
+    objects: Arc<HostObjects>,
     cache: HostCache,
-    query: MappingQuery,
+    query: Arc<MappingQuery>,
 }
 
 impl StackCapture {
     /// Prepares to capture.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(
+            Arc::new(HostObjects::load()),
+            Arc::new(MappingQuery::open()),
+        )
+    }
+
+    pub(crate) fn with(objects: Arc<HostObjects>, query: Arc<MappingQuery>) -> Self {
         Self {
-            objects: HostObjects::load(),
+            objects,
             cache: HostCache::new(),
-            query: MappingQuery::open(),
+            query,
         }
     }
 

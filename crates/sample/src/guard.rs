@@ -3,6 +3,8 @@
 
 #![expect(unsafe_code, reason = "gettid is a C function")]
 
+use crate::Error;
+use crate::alt_stack::{self, AltStack};
 use crate::clock::{self, Clock};
 use crate::handler::{self, Attachment, Scratch, Shared};
 use crate::published::ReaderSlot;
@@ -11,9 +13,9 @@ use crate::sampler::{Options, Registry, lock};
 use crate::stack_memory::StackBounds;
 use crate::thread::{Counts, ThreadId, ThreadState, Timing};
 use crate::timer::Timer;
-use crate::{Error, alt_stack};
 use std::cell::{RefCell, UnsafeCell};
 use std::marker::PhantomData;
+use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
@@ -25,6 +27,8 @@ use std::time::Duration;
 pub struct ThreadGuard {
     attachment: Option<Box<Attachment>>,
     timer: Option<Timer>,
+    /// What the handler runs on: goes after the timer.
+    _alt_stack: Option<Rc<AltStack>>,
     not_send: PhantomData<*const ()>,
 }
 
@@ -37,8 +41,9 @@ impl ThreadGuard {
         if handler::is_attached() {
             return Err(Error::AlreadyAttached);
         }
+        handler::install()?;
         let failed = |what| move |source| Error::Attach { what, source };
-        alt_stack::ensure().map_err(failed("give it an alternate signal stack"))?;
+        let alt_stack = alt_stack::ensure().map_err(failed("give it an alternate signal stack"))?;
         let stack = StackBounds::of_this_thread().map_err(failed("find its stack"))?;
         let state = {
             let mut registry = lock(registry);
@@ -70,6 +75,7 @@ impl ThreadGuard {
         let mut guard = Self {
             attachment: Some(attachment),
             timer: None,
+            _alt_stack: alt_stack,
             not_send: PhantomData,
         };
         // From here on an error detaches through the guard's drop.
@@ -113,7 +119,8 @@ impl ThreadGuard {
         thread_local! {
             static KEPT: RefCell<Option<ThreadGuard>> = const { RefCell::new(None) };
         }
-        KEPT.with(|kept| *kept.borrow_mut() = Some(self));
+        // On a thread that is exiting already, the guard is dropped here.
+        let _ = KEPT.try_with(|kept| *kept.borrow_mut() = Some(self));
     }
 }
 

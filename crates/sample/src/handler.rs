@@ -40,7 +40,7 @@ pub(crate) struct Shared {
     pub(crate) host_frames: HostFrames,
     pub(crate) cpu_time: bool,
     pub(crate) max_frames: usize,
-    pub(crate) query: MappingQuery,
+    pub(crate) query: Arc<MappingQuery>,
     /// An eventfd that the drain thread waits on.
     pub(crate) wake: OwnedFd,
 }
@@ -126,28 +126,33 @@ pub(crate) fn set_label(label: u64) -> Option<u64> {
 /// What was there before us, for signals that are not ours.
 static PREVIOUS: AtomicPtr<libc::sigaction> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Installs the handler for the process, once. It stays: a signal on its way would
-/// otherwise end the process.
+/// Installs the handler for the process, unless it is there. It stays: a signal on
+/// its way would otherwise end the process. Puts it back where somebody has reset
+/// the signal to its default since; another handler is left in place, since it may
+/// well call ours.
 pub(crate) fn install() -> Result<(), Error> {
     static INSTALLED: Mutex<bool> = Mutex::new(false);
     let mut installed = INSTALLED
         .lock()
         .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if *installed {
-        return Ok(());
-    }
     // SAFETY: sigaction is plain data, for which zero is valid.
+    let mut present: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
+    // SAFETY: it is live; reading the disposition changes nothing.
+    unsafe {
+        libc::sigaction(SIGNAL, std::ptr::null(), &raw mut present);
+    }
+    if *installed {
+        if ![libc::SIG_DFL, libc::SIG_IGN].contains(&present.sa_sigaction) {
+            return Ok(());
+        }
+    } else {
+        // The handler must know the one before it from its first run on.
+        PREVIOUS.store(Box::into_raw(Box::new(present)), Ordering::Release);
+    }
+    // SAFETY: as above.
     let mut action: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
     action.sa_sigaction = on_signal as *const () as usize;
     action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-    // SAFETY: as above.
-    let mut previous: libc::sigaction = unsafe { MaybeUninit::zeroed().assume_init() };
-    // SAFETY: both are live; reading the disposition changes nothing. The handler
-    // must know the one before it from its first run on, hence two calls.
-    unsafe {
-        libc::sigaction(SIGNAL, std::ptr::null(), &raw mut previous);
-    }
-    PREVIOUS.store(Box::into_raw(Box::new(previous)), Ordering::Release);
     // SAFETY: `action` is complete, and its handler keeps to what signal-safety(7)
     // allows.
     if unsafe { libc::sigaction(SIGNAL, &raw const action, std::ptr::null_mut()) } != 0 {

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "eventfd, poll and read are C functions")]
 
 use crate::Error;
+use crate::capture::StackCapture;
 use crate::clock::{Clock, Mechanism, Rate};
 use crate::code_map::CodeMap;
 use crate::guard::ThreadGuard;
@@ -141,7 +142,7 @@ impl<S: Sink> Sampler<S> {
                 host_frames: options.host_frames,
                 cpu_time: options.cpu_time,
                 max_frames: options.max_frames.max(1),
-                query: MappingQuery::open(),
+                query: Arc::new(MappingQuery::open()),
                 wake,
             }),
             registry: Arc::new(Mutex::new(Registry {
@@ -228,6 +229,22 @@ impl<S: Sink> Sampler<S> {
         registry.host = Arc::new(HostObjects::load());
         let code = registry.code.clone();
         registry.publish(&self.core.shared, code);
+    }
+
+    /// Gives access to the sink as it is, without draining the rings first. The drain
+    /// thread waits as long as the access lasts.
+    pub fn sink_undrained(&self) -> SinkAccess<'_, S> {
+        SinkAccess {
+            sink: lock(&self.core.sink),
+        }
+    }
+
+    /// Prepares to capture stacks without signals, sharing what the sampler knows of
+    /// the host's code.
+    #[must_use]
+    pub fn stack_capture(&self) -> StackCapture {
+        let host = lock(&self.core.registry).host.clone();
+        StackCapture::with(host, self.core.shared.query.clone())
     }
 
     /// Drains all rings and then gives access to the sink. The drain thread waits as

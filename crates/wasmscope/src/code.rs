@@ -53,7 +53,8 @@ pub(crate) struct ResolvedFunction {
 
 /// A guest's code, and what is known of it.
 pub(crate) struct Code {
-    pub(crate) name: String,
+    /// Never empty; more than one when the code is registered more than once.
+    names: Mutex<Vec<String>>,
     pub(crate) range: TextRange,
     pub(crate) hidden: bool,
     /// Size of the original binary, where it is known.
@@ -85,7 +86,7 @@ impl Code {
             symbols
         });
         Self {
-            name: guest.name,
+            names: Mutex::new(vec![guest.name]),
             range,
             hidden: guest.hidden,
             size,
@@ -98,10 +99,31 @@ impl Code {
         }
     }
 
+    /// Returns the name that it was registered under first.
+    pub(crate) fn name(&self) -> String {
+        self.names().into_iter().next().unwrap_or_default()
+    }
+
+    /// Returns all names that it is registered under.
+    pub(crate) fn names(&self) -> Vec<String> {
+        self.names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Adds a name, unless it has that already.
+    pub(crate) fn add_name(&self, name: &str) {
+        let mut names = self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !names.iter().any(|known| known == name) {
+            names.push(name.to_owned());
+        }
+    }
+
     /// Returns this code with the answers for `places` and nothing else.
     pub(crate) fn frozen(&self, places: &BTreeSet<Place>) -> Self {
         Self {
-            name: self.name.clone(),
+            names: Mutex::new(self.names()),
             range: self.range,
             hidden: self.hidden,
             size: self.size,
@@ -295,7 +317,7 @@ fn frame_of_name(function: Arc<str>, raw: Option<Arc<str>>) -> SourceFrame {
 impl fmt::Debug for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Code")
-            .field("name", &self.name)
+            .field("names", &self.names)
             .field("range", &self.range)
             .finish_non_exhaustive()
     }

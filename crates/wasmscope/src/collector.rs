@@ -123,6 +123,7 @@ pub(crate) struct Collected {
     pub(crate) markers_left_out: u64,
     pub(crate) tracks: Vec<Track>,
     pub(crate) stacks_left_out: u64,
+    pub(crate) labels_left_out: u64,
 }
 
 /// Gathers samples for one profiler.
@@ -172,14 +173,13 @@ impl Collector {
         self.live.insert(code.range.start().0, code);
     }
 
-    /// Forgets where a guest was, and keeps of it what the samples so far need.
-    pub(crate) fn remove_code(&mut self, code: &Code) {
+    /// Forgets where a guest was. Returns its number, and the places of it that the
+    /// samples so far have, if there are any.
+    pub(crate) fn forget_code(&mut self, code: &Code) -> Option<(CodeId, BTreeSet<Place>)> {
         let start = code.range.start().0;
         self.live.remove(&start);
-        let Some(id) = self.numbers.remove(&start) else {
-            return;
-        };
-        let places: BTreeSet<Place> = self
+        let id = self.numbers.remove(&start)?;
+        let places = self
             .collected
             .nodes
             .iter()
@@ -188,13 +188,21 @@ impl Collector {
                 _ => None,
             })
             .collect();
-        if let Some(slot) = self.collected.codes.get_mut(id as usize) {
-            *slot = Arc::new(code.frozen(&places));
-        }
         // Other code may come to lie at these addresses.
         self.children
             .retain(|(_, frame), _| !code.range.contains(frame.lookup_pc()));
         self.last.clear();
+        Some((id, places))
+    }
+
+    /// Puts what was computed of a forgotten guest in its place, unless a recording
+    /// has taken it away meanwhile.
+    pub(crate) fn replace_code(&mut self, id: CodeId, code: &Arc<Code>, frozen: Code) {
+        if let Some(slot) = self.collected.codes.get_mut(id as usize)
+            && Arc::ptr_eq(slot, code)
+        {
+            *slot = Arc::new(frozen);
+        }
     }
 
     /// Returns everything gathered, and begins anew.
@@ -291,6 +299,7 @@ impl Collector {
             return id;
         }
         if known.len() >= self.limits.labels {
+            self.collected.labels_left_out += 1;
             return MORE_LABELS;
         }
         match labels::Labels::by_id(id) {

@@ -29,6 +29,18 @@ pub enum Error {
         /// The guest's name.
         guest: String,
     },
+    /// The same code is registered already, and may be shown in one of the two
+    /// registrations only.
+    #[error(
+        "register guest {guest:?}: the same code is registered as {known:?}, and only one of the \
+         two is hidden"
+    )]
+    Hidden {
+        /// The guest's name.
+        guest: String,
+        /// The name that its code has already.
+        known: String,
+    },
     /// The sampler said no.
     #[error("sample: {0}")]
     Sample(#[from] wasmscope_sample::Error),

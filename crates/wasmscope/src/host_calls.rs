@@ -32,7 +32,8 @@ pub struct HostCalls {
     profiler: Arc<Inner>,
     threshold: u64,
     open: OpenCalls,
-    capture: StackCapture,
+    /// Made when the first long call returns: many stores have none.
+    capture: Option<StackCapture>,
 }
 
 impl HostCalls {
@@ -41,7 +42,7 @@ impl HostCalls {
             profiler,
             threshold: u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX),
             open: OpenCalls::default(),
-            capture: StackCapture::new(),
+            capture: None,
         }
     }
 
@@ -63,10 +64,12 @@ impl HostCalls {
         };
         let mut frames = Vec::with_capacity(CALLER_FRAMES);
         let code = self.profiler.sampler.code();
-        self.capture.capture(&code, CALLER_FRAMES, &mut frames);
+        self.capture
+            .get_or_insert_with(|| self.profiler.sampler.stack_capture())
+            .capture(&code, CALLER_FRAMES, &mut frames);
         self.profiler
             .sampler
-            .sink()
+            .sink_undrained()
             .host_call(thread, labels, (start, end), &frames);
     }
 }

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -34,12 +34,20 @@ pub struct Labels {
 #[derive(Debug, Default)]
 struct Inner {
     labels: Vec<(String, LabelValue)>,
-    /// The set's number; 0 until it is first made current.
-    id: std::sync::OnceLock<u64>,
+    /// What is known by its number; nothing until it is first made current.
+    entry: OnceLock<Arc<Entry>>,
+}
+
+/// The content of a set, sorted by key, and its number. Two sets with the same
+/// content are one entry, however they were made.
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    labels: Vec<(String, LabelValue)>,
 }
 
 /// A label's value.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum LabelValue {
     /// A text.
     Text(String),
@@ -64,11 +72,12 @@ static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
 #[derive(Default)]
 struct Known {
     next: u64,
+    numbers: HashMap<Vec<(String, LabelValue)>, u64>,
     sets: HashMap<u64, KnownSet>,
 }
 
 struct KnownSet {
-    inner: Arc<Inner>,
+    entry: Arc<Entry>,
     unused_since: Option<Instant>,
 }
 
@@ -81,12 +90,17 @@ pub(crate) fn forget_unused() {
     let now = Instant::now();
     let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(known) = known.as_mut() else { return };
-    known.sets.retain(|_, set| {
-        if Arc::strong_count(&set.inner) > 1 {
+    let Known { numbers, sets, .. } = known;
+    sets.retain(|_, set| {
+        if Arc::strong_count(&set.entry) > 1 {
             set.unused_since = None;
             return true;
         }
-        now.duration_since(*set.unused_since.get_or_insert(now)) < GRACE
+        let keep = now.duration_since(*set.unused_since.get_or_insert(now)) < GRACE;
+        if !keep {
+            numbers.remove(&set.entry.labels);
+        }
+        keep
     });
 }
 
@@ -116,7 +130,7 @@ impl Labels {
         Self {
             inner: Arc::new(Inner {
                 labels,
-                id: std::sync::OnceLock::new(),
+                entry: OnceLock::new(),
             }),
         }
     }
@@ -138,7 +152,9 @@ impl Labels {
     }
 
     /// Makes this set current on the calling thread until the guard is dropped; the
-    /// set that was current before is then current again.
+    /// set that was current before is then current again. Guards must be dropped in
+    /// reverse order, so do not hold one across an `await`: use
+    /// [`follow`](Self::follow) there.
     pub fn enter(&self) -> LabelScope<'_> {
         LabelScope {
             // On a thread that is not sampled there is nothing to note.
@@ -162,24 +178,41 @@ impl Labels {
         if self.inner.labels.is_empty() {
             return 0;
         }
-        *self.inner.id.get_or_init(|| {
+        let entry = self.inner.entry.get_or_init(|| {
+            let mut labels = self.inner.labels.clone();
+            labels.sort();
             let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
             let known = known.get_or_insert_default();
+            let same = known.numbers.get(&labels);
+            if let Some(set) = same.and_then(|id| known.sets.get(id)) {
+                return set.entry.clone();
+            }
             known.next += 1;
+            let entry = Arc::new(Entry {
+                id: known.next,
+                labels: labels.clone(),
+            });
             let set = KnownSet {
-                inner: self.inner.clone(),
+                entry: entry.clone(),
                 unused_since: None,
             };
-            known.sets.insert(known.next, set);
-            known.next
-        })
+            known.numbers.insert(labels, entry.id);
+            known.sets.insert(entry.id, set);
+            entry
+        });
+        entry.id
     }
 
     /// Returns the set with a number, while it is known.
     pub(crate) fn by_id(id: u64) -> Option<Self> {
         let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-        let inner = known.as_ref()?.sets.get(&id)?.inner.clone();
-        Some(Self { inner })
+        let entry = known.as_ref()?.sets.get(&id)?.entry.clone();
+        Some(Self {
+            inner: Arc::new(Inner {
+                labels: entry.labels.clone(),
+                entry: OnceLock::from(entry),
+            }),
+        })
     }
 }
 
@@ -264,6 +297,18 @@ mod tests {
         }
         forget_unused();
         assert_eq!(Labels::by_id(id), None);
+    }
+
+    #[test]
+    fn sets_with_the_same_content_are_one() {
+        let first = Labels::new().with("tenant", "same").with_number("n", 1);
+        let second = Labels::new().with_number("n", 1).with("tenant", "same");
+        assert_eq!(first.id(), second.id());
+        assert_ne!(first.id(), first.clone().with_number("n", 2).id());
+        let kept = first.id();
+        drop((first, second));
+        let third = Labels::new().with("tenant", "same").with_number("n", 1);
+        assert_eq!(third.id(), kept, "within the grace period");
     }
 
     #[test]

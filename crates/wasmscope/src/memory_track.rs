@@ -49,7 +49,7 @@ impl MemoryTrack {
         self.bytes = self.bytes.saturating_add(by);
         self.profiler
             .sampler
-            .sink()
+            .sink_undrained()
             .count(&self.name, monotonic_nanos(), self.bytes);
     }
 }

@@ -68,7 +68,9 @@ pub struct OnDemand {
     interval: Duration,
     start: SystemTime,
     start_nanos: u64,
-    last_cpu: Duration,
+    /// The CPU clock at the last sample, and whose it was.
+    last_cpu: (std::thread::ThreadId, Duration),
+    max_frames: usize,
     labels: Labels,
     open: OpenCalls,
     counted: Accounting,
@@ -125,7 +127,8 @@ impl OnDemand {
             interval,
             start: SystemTime::now(),
             start_nanos: monotonic_nanos(),
-            last_cpu: thread_cpu_time(),
+            last_cpu: (std::thread::current().id(), thread_cpu_time()),
+            max_frames: 20,
             labels: Labels::default(),
             open: OpenCalls::default(),
             counted: Accounting::default(),
@@ -139,22 +142,39 @@ impl OnDemand {
         self.labels = labels;
     }
 
+    /// Says what the engine's `Config::wasm_backtrace_max_frames` is, if that was set
+    /// and the engine interprets: a stack of that many frames counts as cut. 20, the
+    /// engine's default, unless set.
+    #[must_use]
+    pub fn max_frames(mut self, frames: usize) -> Self {
+        self.max_frames = frames;
+        self
+    }
+
     /// Takes a sample of the calling thread's stack, with the CPU time that the
-    /// thread used since the last one.
+    /// thread used since the last one, if that was taken on the same thread.
     ///
     /// Natively the whole stack is walked, through the host and other stores. Where
     /// the engine interprets, it is the engine's own backtrace of `store`, which has
     /// at most `Config::wasm_backtrace_max_frames` frames: 20 unless set.
     pub fn sample(&mut self, store: impl AsContext) {
-        let cpu = thread_cpu_time();
-        let used = cpu.saturating_sub(self.last_cpu);
-        self.last_cpu = cpu;
-        self.sample_with_cpu(store, used);
+        let (before, now) = (
+            self.last_cpu,
+            (std::thread::current().id(), thread_cpu_time()),
+        );
+        self.last_cpu = now;
+        // On another thread than the last sample's, its clock tells nothing.
+        let used = (before.0 == now.0).then(|| now.1.saturating_sub(before.1));
+        self.take_sample(store, used);
     }
 
     /// Takes a sample as [`sample`](Self::sample) does, with a CPU time that the
     /// embedder measured.
     pub fn sample_with_cpu(&mut self, store: impl AsContext, cpu: Duration) {
+        self.take_sample(store, Some(cpu));
+    }
+
+    fn take_sample(&mut self, store: impl AsContext, cpu: Option<Duration>) {
         let now = monotonic_nanos();
         let end = self.walk(store);
         self.collector.sample(
@@ -162,7 +182,7 @@ impl OnDemand {
             &Sample {
                 monotonic_nanos: now,
                 ticks: 1,
-                cpu: Some(cpu),
+                cpu,
                 label: self.labels.id(),
                 end,
                 frames: &self.frames,
@@ -211,7 +231,7 @@ impl OnDemand {
             product: self
                 .codes
                 .first()
-                .map_or_else(String::new, |code| code.name.clone()),
+                .map_or_else(String::new, |code| code.name()),
             clock: Clock::Wall,
             interval: self.interval,
             mechanism: "on demand, by the embedder".to_owned(),
@@ -245,7 +265,8 @@ impl OnDemand {
 
     fn walk_interpreted(&mut self, store: impl AsContext) -> StackEnd {
         self.frames.clear();
-        for frame in WasmBacktrace::force_capture(store).frames() {
+        let backtrace = WasmBacktrace::force_capture(store);
+        for frame in backtrace.frames() {
             let text = frame.module().text().as_ptr() as u64;
             let Some((index, code)) = self
                 .codes
@@ -269,6 +290,10 @@ impl OnDemand {
             let pc = code.range.pc_of(TextOffset(offset));
             self.frames.push(RawFrame::guest(pc, false));
         }
-        StackEnd::Root
+        if backtrace.frames().len() >= self.max_frames {
+            StackEnd::Cut
+        } else {
+            StackEnd::Root
+        }
     }
 }

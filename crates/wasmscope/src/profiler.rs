@@ -158,22 +158,35 @@ impl Profiler {
 
     /// Makes a guest's frames known, until the registration and all its clones are
     /// dropped. May be called at any time, also while the guest runs; frames that
-    /// were sampled earlier stay unknown. Registering code that is registered
-    /// already returns the registration that there is.
+    /// were sampled earlier stay unknown.
+    ///
+    /// The same code may be registered again, under another name: tenants may share
+    /// a module. It has one set of samples, which each of its names selects; its bytes
+    /// are those given first.
     ///
     /// # Errors
     ///
-    /// [`Error::GuestDebug`], [`Error::Pulley`], [`Error::Text`].
+    /// [`Error::GuestDebug`], [`Error::Pulley`], [`Error::Text`]; [`Error::Hidden`] when
+    /// the same code is hidden in one registration and not in the other.
     pub fn register(&self, guest: Guest) -> Result<Registration, Error> {
         if guest.code.engine().is_pulley() {
             return Err(Error::Pulley { guest: guest.name });
         }
         let (code, windows) = prepare(guest)?;
         let start = code.range.start().0;
+        let name = code.name();
         let mut guests = lock(&self.inner.guests);
         let known = guests.get(&start);
         if let Some(registered) = known.and_then(|known| known.registered.upgrade()) {
-            return Ok(Registration { registered });
+            if registered.code.hidden != code.hidden {
+                let known = registered.code.name();
+                return Err(Error::Hidden { guest: name, known });
+            }
+            registered.code.add_name(&name);
+            return Ok(Registration {
+                _registered: registered,
+                name,
+            });
         }
         // Its last registration may be being dropped, on another thread that waits
         // for us: then we do that one's work.
@@ -183,7 +196,7 @@ impl Profiler {
         let code = Arc::new(code);
         self.inner.sampler.sink().add_code(code.clone());
         if let Err(error) = self.inner.sampler.add_code(code.range, windows.into()) {
-            self.inner.sampler.sink().remove_code(&code);
+            self.inner.sampler.sink_undrained().forget_code(&code);
             return Err(error.into());
         }
         let registered = Arc::new(Registered {
@@ -195,7 +208,10 @@ impl Profiler {
             registered: Arc::downgrade(&registered),
         };
         guests.insert(start, known);
-        Ok(Registration { registered })
+        Ok(Registration {
+            _registered: registered,
+            name,
+        })
     }
 
     /// Samples the calling thread until the guard is dropped. For threads that a
@@ -374,14 +390,15 @@ impl fmt::Debug for Inner {
 #[derive(Clone, Debug)]
 #[must_use = "the guest is registered until this is dropped"]
 pub struct Registration {
-    registered: Arc<Registered>,
+    _registered: Arc<Registered>,
+    name: String,
 }
 
 impl Registration {
     /// Returns the name that the guest was registered under.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.registered.code.name
+        &self.name
     }
 }
 
@@ -409,9 +426,14 @@ impl Inner {
             return;
         }
         guests.remove(&start);
-        // In this order: first no new samples, then all old ones, then forget.
+        // In this order: first no new samples, then all old ones, then forget. What
+        // the samples so far need of it is computed while nobody waits; it takes long.
         self.sampler.remove_code(code.range);
-        self.sampler.sink().remove_code(code);
+        let forgotten = self.sampler.sink().forget_code(code);
+        if let Some((id, places)) = forgotten {
+            let frozen = code.frozen(&places);
+            self.sampler.sink_undrained().replace_code(id, code, frozen);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was recorded in a stretch of time, and how it becomes a profile.
 
-use crate::collector::{Collected, Collection, MORE_LABELS, MORE_THREADS};
+use crate::collector::{Collected, Collection, MORE_LABELS, MORE_THREADS, NodeId};
 use crate::labels::LabelValue;
 use crate::selection::Selection;
 use crate::stacks::Stacks;
@@ -48,7 +48,7 @@ impl Recording {
     #[must_use]
     pub fn problems(&self) -> Vec<(String, String)> {
         let problem = |code: &std::sync::Arc<crate::code::Code>| {
-            Some((code.name.clone(), code.problem()?.to_string()))
+            Some((code.name(), code.problem()?.to_string()))
         };
         self.collected.codes.iter().filter_map(problem).collect()
     }
@@ -62,7 +62,12 @@ impl Recording {
     /// Makes a profile of what `selection` selects.
     #[must_use]
     pub fn select(&self, selection: &Selection) -> Profile {
-        let mut meta = Meta::new(self.product.clone(), self.start);
+        let product = if selection.is_guest_safe() {
+            "wasm guest".to_owned()
+        } else {
+            self.product.clone()
+        };
+        let mut meta = Meta::new(product, self.start);
         meta.duration = self.duration();
         meta.interval = self.interval;
         meta.clock = self.clock;
@@ -89,6 +94,10 @@ impl Recording {
         };
         if !selection.is_partial() {
             note(
+                self.collected.labels_left_out,
+                "samples had labels past the limit of label sets, and carry `labels: (more)`",
+            );
+            note(
                 self.collected.stacks_left_out,
                 "samples had a stack past the limit of stacks, and count for its known outer part",
             );
@@ -96,6 +105,10 @@ impl Recording {
                 self.collected.markers_left_out,
                 "host calls are past the limit of markers, and not shown one by one",
             );
+        }
+        if selection.is_partial() && self.collected.labels_left_out > 0 {
+            comments
+                .push("some samples are not here: there was no room for their labels".to_owned());
         }
         comments
     }
@@ -118,23 +131,26 @@ impl Writer<'_> {
     fn write(mut self) -> Profile {
         let recording = self.recording;
         let collected = &recording.collected;
-        let selects = |labels: u64| self.selection.selects_labels(collected.labels.get(&labels));
+        let mut stacks = Stacks::new(collected, self.selection);
+        let selects = |labels: u64, node: Option<NodeId>| {
+            self.selection.selects_labels(collected.labels.get(&labels))
+                && (!self.selection.wants_guest_frames() || stacks.has_guest(node))
+        };
         let samples: Vec<&Collection> = collected
             .samples
             .iter()
             .chain(collected.totals.values())
-            .filter(|sample| selects(sample.labels))
+            .filter(|sample| selects(sample.labels, sample.node))
             .collect();
         let mut samples = samples;
         samples.sort_by_key(|sample| (sample.time, sample.thread, sample.node));
         let markers: Vec<_> = collected
             .markers
             .iter()
-            .filter(|marker| selects(marker.labels))
+            .filter(|marker| selects(marker.labels, marker.node))
             .collect();
 
         self.add_threads(&samples);
-        let mut stacks = Stacks::new(collected, self.selection);
         for sample in samples {
             let stack = stacks.of_sample(&mut self.profile, sample.node);
             let labels = self.labels_of(sample.labels);
@@ -164,21 +180,22 @@ impl Writer<'_> {
                 text: None,
             });
         }
-        if !self.selection.is_partial() {
-            for track in &collected.tracks {
-                self.profile.add_counter(Counter {
-                    name: track.name.clone(),
-                    category: "Memory".to_owned(),
-                    unit: "bytes".to_owned(),
-                    description: "Size of the guest's linear memories".to_owned(),
-                    thread: None,
-                    points: track
-                        .points
-                        .iter()
-                        .map(|&(time, value)| (recording.since_start(time), value))
-                        .collect(),
-                });
+        for track in &collected.tracks {
+            if !self.selection.selects_track(&track.name) {
+                continue;
             }
+            self.profile.add_counter(Counter {
+                name: track.name.clone(),
+                category: "Memory".to_owned(),
+                unit: "bytes".to_owned(),
+                description: "Size of the guest's linear memories".to_owned(),
+                thread: None,
+                points: track
+                    .points
+                    .iter()
+                    .map(|&(time, value)| (recording.since_start(time), value))
+                    .collect(),
+            });
         }
         self.profile
     }
@@ -266,6 +283,7 @@ impl Writer<'_> {
             Some(labels) => {
                 let labels: Vec<(String, Value)> = labels
                     .iter()
+                    .filter(|(key, _)| self.selection.shows_label(key))
                     .map(|(key, value)| {
                         let value = match value {
                             LabelValue::Text(text) => Value::Text(text.clone()),

@@ -20,6 +20,7 @@ use std::collections::HashSet;
 pub struct Selection {
     labelled: Vec<(String, LabelValue)>,
     guests: Option<HashSet<String>>,
+    kept_labels: HashSet<String>,
     guest_safe: bool,
 }
 
@@ -48,12 +49,22 @@ impl Selection {
     }
 
     /// Leaves out everything about the host that a guest must not learn: its frames,
-    /// names, paths and addresses, its threads' names and numbers, and how many
+    /// names, paths and addresses, what it calls itself, its threads' names and
+    /// numbers, labels that are not selected or [kept](Self::keep_label), and how many
     /// samples other guests had. Time in the host stays, as one frame without a name
-    /// or as the import that was called.
+    /// or as the import that was called; without [`labelled`](Self::labelled), only
+    /// where a selected guest is on the stack. Memory tracks stay that have a name
+    /// which [`only_guests`](Self::only_guests) selects.
     #[must_use]
     pub fn guest_safe(mut self) -> Self {
         self.guest_safe = true;
+        self
+    }
+
+    /// Shows the values of this label in a guest-safe profile too.
+    #[must_use]
+    pub fn keep_label(mut self, key: impl Into<String>) -> Self {
+        self.kept_labels.insert(key.into());
         self
     }
 
@@ -61,15 +72,37 @@ impl Selection {
         self.guest_safe
     }
 
-    /// Tells whether only some samples are selected.
+    /// Tells whether the profile may say nothing about samples that are not selected.
     pub(crate) fn is_partial(&self) -> bool {
-        !self.labelled.is_empty()
+        self.guest_safe || !self.labelled.is_empty()
     }
 
-    pub(crate) fn selects_guest(&self, name: &str) -> bool {
-        self.guests
-            .as_ref()
-            .is_none_or(|guests| guests.contains(name))
+    /// Tells whether samples without a frame of a selected guest are left out.
+    pub(crate) fn wants_guest_frames(&self) -> bool {
+        self.guest_safe && self.labelled.is_empty() && self.guests.is_some()
+    }
+
+    /// Returns the name to show for a guest that has `names`, or `None` when none of
+    /// them is selected. A name that another tenant may have given stays hidden.
+    pub(crate) fn guest_name(&self, names: &[String]) -> Option<String> {
+        match &self.guests {
+            Some(guests) => names.iter().find(|name| guests.contains(*name)).cloned(),
+            None if self.guest_safe && names.len() > 1 => Some("(shared module)".to_owned()),
+            None => names.first().cloned(),
+        }
+    }
+
+    pub(crate) fn selects_track(&self, name: &str) -> bool {
+        match &self.guests {
+            Some(guests) => guests.contains(name),
+            None => !self.is_partial(),
+        }
+    }
+
+    pub(crate) fn shows_label(&self, key: &str) -> bool {
+        !self.guest_safe
+            || self.kept_labels.contains(key)
+            || self.labelled.iter().any(|(selected, _)| selected == key)
     }
 
     pub(crate) fn selects_labels(&self, labels: Option<&Labels>) -> bool {

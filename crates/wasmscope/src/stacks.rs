@@ -14,12 +14,13 @@
 //! The import's name comes from the call instruction in the guest's own bytes, so
 //! it says nothing about the host that the guest does not know.
 
-use crate::code::{Place, Resolved, ResolvedFunction};
+use crate::code::{Code, Place, Resolved, ResolvedFunction};
 use crate::collector::{CodeId, Collected, Node, NodeFrame, NodeId};
 use crate::host_names::HostNames;
 use crate::plain::plain;
 use crate::selection::Selection;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use wasmscope_profile::{
     Category, Function, Line, Location, LocationHandle, Mapping, MappingHandle, MappingKind,
     Profile, StackHandle,
@@ -36,6 +37,8 @@ pub(crate) struct HostCall {
 pub(crate) struct Stacks<'a> {
     collected: &'a Collected,
     selection: &'a Selection,
+    /// The name that each guest is shown under; none for one that is not.
+    names: Vec<Option<String>>,
     resolved: Vec<HashMap<Place, Resolved>>,
     mappings: HashMap<CodeId, MappingHandle>,
     locations: HashMap<(CodeId, Place), LocationHandle>,
@@ -60,15 +63,34 @@ impl<'a> Stacks<'a> {
             .zip(&places)
             .map(|(code, places)| code.resolve(places))
             .collect();
+        let shown = |code: &Arc<Code>| match code.hidden {
+            true => None,
+            false => selection.guest_name(&code.names()),
+        };
         Self {
             collected,
             selection,
+            names: collected.codes.iter().map(shown).collect(),
             resolved,
             mappings: HashMap::new(),
             locations: HashMap::new(),
             shown: HashMap::new(),
             host_names: HostNames::default(),
         }
+    }
+
+    /// Tells whether a guest that is shown is on the stack of `node`.
+    pub(crate) fn has_guest(&self, node: Option<NodeId>) -> bool {
+        let mut at = node;
+        while let Some(node) = at.and_then(|id| self.node(id)) {
+            if let NodeFrame::Guest { code, .. } = node.frame
+                && self.shows_guest(code)
+            {
+                return true;
+            }
+            at = node.parent;
+        }
+        false
     }
 
     /// Returns the stack to show for a sample.
@@ -134,10 +156,12 @@ impl<'a> Stacks<'a> {
     }
 
     fn shows_guest(&self, code: CodeId) -> bool {
-        self.collected
-            .codes
-            .get(code as usize)
-            .is_some_and(|code| !code.hidden && self.selection.selects_guest(&code.name))
+        self.name_of(code).is_some()
+    }
+
+    /// Returns the name that a guest is shown under, if it is.
+    fn name_of(&self, code: CodeId) -> Option<&String> {
+        self.names.get(code as usize)?.as_ref()
     }
 
     /// Returns the stack that shows `node`, without recursion: stacks may be deep.
@@ -284,7 +308,7 @@ impl<'a> Stacks<'a> {
         }
         let code = self.collected.codes.get(id as usize)?;
         let mapping = profile.add_mapping(Mapping {
-            name: code.name.clone(),
+            name: self.name_of(id)?.clone(),
             file: None,
             build_id: None,
             size: code.size.unwrap_or(0),
