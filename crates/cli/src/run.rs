@@ -137,12 +137,17 @@ impl Call {
 
     /// Runs `guest` while this thread is sampled.
     fn sampled(&self, guest: impl FnOnce() -> Ending) -> Ending {
-        let attached = match self.profiler.attach_thread() {
+        // Attaching takes a while the first time, since the host's unwind tables are
+        // read; the second time it does not, and the profile begins with the guest.
+        let attach = || self.profiler.attach_thread();
+        let attached = attach().map(drop).and_then(|()| {
+            drop(self.profiler.take());
+            attach()
+        });
+        let attached = match attached {
             Ok(attached) => attached,
             Err(error) => return Ending::NotRun(anyhow::anyhow!("failed to {error}")),
         };
-        // Attaching takes a while the first time; the profile begins with the guest.
-        drop(self.profiler.take());
         (self.started)();
         let ending = guest();
         drop(attached);

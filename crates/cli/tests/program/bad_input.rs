@@ -25,12 +25,11 @@ fn check(ran: &Ran, arguments: &str, status: i32, says: &[&str]) {
         "{arguments}: {}",
         ran.stderr
     );
-    assert_eq!(
-        ran.stderr.matches("error: ").count(),
-        1,
-        "{arguments}: {}",
-        ran.stderr
-    );
+    let errors = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with("error: "));
+    assert_eq!(errors.count(), 1, "{arguments}: {}", ran.stderr);
     for text in says {
         assert!(
             ran.stderr.contains(text),

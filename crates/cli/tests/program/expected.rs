@@ -58,7 +58,7 @@ impl Case {
             .as_ref()
             .map(|name| format!("--invoke {name} "));
         let command = format!(
-            "--rate 5000 -o {output} {}@{} {}",
+            "-o {output} {}@{} {}",
             invoke.unwrap_or_default(),
             self.file,
             self.arguments
@@ -149,7 +149,7 @@ fn check(case: &Case, outputs: &[&str]) {
         let kept = kept(&ran);
         match check_profile(&place, output) {
             Some(samples) => assert_eq!(samples == 0, kept == 0, "{} {output}", case.file),
-            None => assert!(fs::metadata(place.path(output)).unwrap().len() > 100),
+            None => assert!(kept == 0 || fs::metadata(place.path(output)).unwrap().len() > 0),
         }
         if !output.ends_with(".folded") && !output.ends_with(".svg") {
             assert_eq!(
@@ -173,20 +173,34 @@ fn needs_more(case: &Case) -> bool {
     case.file == "accuracy/guest_host.wat"
 }
 
-#[test]
-fn every_guest_does_what_it_must_and_leaves_a_profile_in_every_format() {
-    let mut seen = BTreeSet::new();
-    for case in cases("expected.txt")
+/// One of each kind: these leave every format, the others one in turn.
+const IN_EVERY_FORMAT: [&str; 4] = ["fib.wasm", "gowork.wasm", "component.wasm", "calls.wat"];
+
+/// The cases that fit a test, one half of them or the other, so that two run at once.
+fn check_half(half: usize) {
+    let cases = cases("expected.txt");
+    let cases = cases
         .iter()
-        .filter(|case| !is_long(case) && !needs_more(case))
-    {
-        let is_short = !case.arguments.is_empty() || case.function.is_some();
-        match is_short && seen.insert(case.file.clone()) {
+        .filter(|case| !is_long(case) && !needs_more(case));
+    let mut seen = BTreeSet::new();
+    for (at, case) in cases.enumerate().filter(|(at, _)| at % 2 == half) {
+        match IN_EVERY_FORMAT.contains(&case.file.as_str()) && !case.arguments.is_empty() {
             true => check(case, &OUTPUTS),
-            false => check(case, &OUTPUTS[..1]),
+            false => check(case, &[OUTPUTS[at / 2 % OUTPUTS.len()]]),
         }
+        seen.insert(&case.file);
     }
-    assert!(seen.len() >= 22, "{seen:?}");
+    assert!(seen.len() >= 12, "{seen:?}");
+}
+
+#[test]
+fn every_guest_does_what_it_must_and_leaves_a_profile() {
+    check_half(0);
+}
+
+#[test]
+fn every_other_guest_does_what_it_must_and_leaves_a_profile() {
+    check_half(1);
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn help_teaches() {
         "Exit status:",
         "124",
         "--rate",
-        "profiler",
+        "Firefox Profiler",
         ".folded",
         "--dir",
     ] {
