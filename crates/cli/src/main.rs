@@ -10,6 +10,7 @@ mod duration;
 mod engine;
 mod exit;
 mod guest_file;
+mod guest_output;
 mod limiter;
 mod output;
 mod partial;

@@ -65,7 +65,15 @@ fn profile(plan: &Plan, progress: &mut Progress) -> Result<i32> {
     let done = move |ending| {
         let _ = sender.send(Event::End(End::Guest(ending)));
     };
-    run::start(plan, &file.name, &compiled, &profiler, started, done)?;
+    run::start(
+        plan,
+        &file.name,
+        &compiled,
+        &profiler,
+        progress.line(),
+        started,
+        done,
+    )?;
     let partial = Partial::start(&plan.output, &profiler)?;
     let end = wait(plan, &file.name, &events, &profiler, progress);
 
@@ -73,7 +81,9 @@ fn profile(plan: &Plan, progress: &mut Progress) -> Result<i32> {
     progress.clear();
     let status = match end {
         End::Guest(Ending::NotRun(error)) => {
-            partial.map(|partial| partial.stop().remove());
+            if let Some(partial) = partial {
+                partial.stop().remove();
+            }
             return Err(error);
         }
         End::Guest(ending) => {

@@ -10,8 +10,10 @@ use crate::engine::{self, Compiled};
 use crate::exit;
 use crate::limiter::Limiter;
 use crate::plan::Plan;
+use crate::progress::Line;
 use crate::wasi;
 use anyhow::{Context, Result};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 use wasmscope::Profiler;
@@ -68,10 +70,11 @@ pub(crate) fn start(
     name: &str,
     compiled: &Compiled,
     profiler: &Profiler,
+    line: Option<Arc<Line>>,
     started: impl Fn() + Send + 'static,
     done: impl FnOnce(Ending) + Send + 'static,
 ) -> Result<()> {
-    let mut wasi = wasi::context(plan, name)?;
+    let mut wasi = wasi::context(plan, name, line)?;
     let call = Call {
         name: name.to_owned(),
         invoke: plan.invoke.clone(),

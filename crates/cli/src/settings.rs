@@ -11,11 +11,14 @@ use std::fmt::Write as _;
 use std::time::Duration;
 use wasmtime::{Collector, Config, Inlining, OptLevel, RegallocAlgorithm, StoreLimitsBuilder};
 
+/// What one setting does to the engine.
+type EngineSetting = Box<dyn Fn(&mut Config)>;
+
 /// Everything that the settings say.
 #[derive(Default)]
 pub(crate) struct Settings {
     /// What each setting does to the engine, in the order given.
-    engine: Vec<Box<dyn Fn(&mut Config)>>,
+    engine: Vec<EngineSetting>,
     pub(crate) limits: Limits,
     pub(crate) wasi: WasiSettings,
     pub(crate) fuel: Option<u64>,

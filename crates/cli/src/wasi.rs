@@ -1,16 +1,20 @@
 //! What WASI gives the guest: arguments, environment, directories, streams, network.
 
+use crate::guest_output::{GuestOutput, Output};
 use crate::plan::Plan;
+use crate::progress::Line;
 use anyhow::{Result, anyhow};
 use std::env;
+use std::sync::Arc;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
-/// Makes the context that a plan asks for. `name` is the guest's `argv[0]`.
+/// Makes the context that a plan asks for. `name` is the guest's `argv[0]`, `line`
+/// is what the guest shares its terminal with.
 ///
 /// # Errors
 ///
 /// A directory that cannot be opened, an environment that is not UTF-8.
-pub(crate) fn context(plan: &Plan, name: &str) -> Result<WasiCtxBuilder> {
+pub(crate) fn context(plan: &Plan, name: &str, line: Option<Arc<Line>>) -> Result<WasiCtxBuilder> {
     let settings = &plan.settings.wasi;
     let mut wasi = WasiCtxBuilder::new();
     // The guest has its thread for itself, so its file operations may as well be
@@ -19,11 +23,18 @@ pub(crate) fn context(plan: &Plan, name: &str) -> Result<WasiCtxBuilder> {
     if settings.inherit_stdin {
         wasi.inherit_stdin();
     }
+    let shared = |output: Output| line.clone().filter(|_| output.is_terminal());
     if settings.inherit_stdout {
-        wasi.inherit_stdout();
+        match shared(Output::Stdout) {
+            Some(line) => wasi.stdout(GuestOutput::new(Output::Stdout, line)),
+            None => wasi.inherit_stdout(),
+        };
     }
     if settings.inherit_stderr {
-        wasi.inherit_stderr();
+        match shared(Output::Stderr) {
+            Some(line) => wasi.stderr(GuestOutput::new(Output::Stderr, line)),
+            None => wasi.inherit_stderr(),
+        };
     }
     wasi.arg(name);
     // With --invoke they are the function's arguments.

@@ -1,5 +1,7 @@
 //! Tests of the program as its users run it: one binary, one file for each area.
 
+#![expect(clippy::unwrap_used, reason = "in tests that is how to fail")]
+
 mod accounting;
 mod bad_input;
 mod ends;

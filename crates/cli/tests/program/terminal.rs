@@ -72,3 +72,42 @@ fn the_table_fits_the_terminal() {
         assert!(row.chars().count() <= 50, "{row:?}");
     }
 }
+
+#[test]
+fn the_line_gives_way_to_what_the_guest_writes() {
+    let (mut ours, theirs) = open_terminal(100);
+    let place = Place::new();
+    // A line in two parts, with more than a second of work between them, and one whole.
+    place.write(
+        "slow.wat",
+        r#"(module
+  (import "wasi_snapshot_preview1" "fd_write"
+    (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "\20\00\00\00\04\00\00\00")
+  (data (i32.const 8) "\24\00\00\00\05\00\00\00")
+  (data (i32.const 32) "one two\n!")
+  (func $work (local $n i64)
+    (local.set $n (i64.const 3000000000))
+    (loop $again
+      (local.set $n (i64.sub (local.get $n) (i64.const 1)))
+      (br_if $again (i64.ne (local.get $n) (i64.const 0)))))
+  (func (export "_start")
+    (call $work)
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 24)))
+    (call $work)
+    (drop (call $write (i32.const 1) (i32.const 8) (i32.const 1) (i32.const 24)))))"#,
+    );
+    let mut command = place.command(&["slow.wat"]);
+    let out = theirs.try_clone().unwrap();
+    command.stdout(out).stderr(theirs);
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut bytes = Vec::new();
+    let _ = ours.read_to_end(&mut bytes);
+    assert!(child.wait().unwrap().success());
+    let text = String::from_utf8(bytes).unwrap();
+    // The terminal makes `\r\n` of a newline.
+    assert!(text.contains("\r\x1b[Kone two\r\n!"), "{text:?}");
+    assert!(text.contains("slow.wat: "), "{text:?}");
+}
