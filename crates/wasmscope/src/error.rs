@@ -23,6 +23,15 @@ pub enum Error {
         /// The guest's name.
         guest: String,
     },
+    /// What was given as the guest's bytes is not a Wasm binary.
+    #[error(
+        "register guest {guest:?}: its bytes do not begin as a Wasm binary does; give the binary \
+         that was compiled, not its text form"
+    )]
+    Bytes {
+        /// The guest's name.
+        guest: String,
+    },
     /// The compiled code is larger than 4 GiB or lies at an impossible address.
     #[error("register guest {guest:?}: its compiled code has no usable address range")]
     Text {

@@ -99,7 +99,7 @@ impl OnDemand {
     ///
     /// # Errors
     ///
-    /// [`Error::GuestDebug`] and [`Error::Text`].
+    /// [`Error::GuestDebug`], [`Error::Text`] and [`Error::Bytes`].
     pub fn new(interval: Duration, guests: impl IntoIterator<Item = Guest>) -> Result<Self, Error> {
         let mut collector = Collector::new(Limits::default());
         let mut codes = Vec::new();

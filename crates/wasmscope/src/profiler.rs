@@ -166,7 +166,8 @@ impl Profiler {
     ///
     /// # Errors
     ///
-    /// [`Error::GuestDebug`], [`Error::Pulley`], [`Error::Text`]; [`Error::Hidden`] when
+    /// [`Error::GuestDebug`], [`Error::Pulley`], [`Error::Text`], [`Error::Bytes`];
+    /// [`Error::Hidden`] when
     /// the same code is hidden in one registration and not in the other.
     pub fn register(&self, guest: Guest) -> Result<Registration, Error> {
         if guest.code.engine().is_pulley() {
@@ -442,6 +443,14 @@ impl Inner {
 pub(crate) fn prepare(guest: Guest) -> Result<(Code, Vec<wasmscope_walk::Window<Native>>), Error> {
     if guest.code.engine().get_guest_debug() {
         return Err(Error::GuestDebug { guest: guest.name });
+    }
+    let is_binary = |bytes: &[u8]| bytes.starts_with(b"\0asm");
+    if guest
+        .bytes
+        .as_ref()
+        .is_some_and(|bytes| !is_binary((**bytes).as_ref()))
+    {
+        return Err(Error::Bytes { guest: guest.name });
     }
     let Some(range) = text_range(&guest.code) else {
         return Err(Error::Text { guest: guest.name });

@@ -128,7 +128,7 @@ fn registering_the_same_module_again_and_again_never_fails() {
     let profiler = Profiler::builder().start().unwrap();
     let one = profiler.register(Guest::module("first", &module)).unwrap();
     let two = profiler.register(Guest::module("second", &module)).unwrap();
-    assert_eq!(two.name(), "first", "it is the registration that there is");
+    assert_eq!((one.name(), two.name()), ("first", "second"));
     drop((one, two));
     let again = profiler.register(Guest::module("third", &module)).unwrap();
     assert_eq!(again.name(), "third");
@@ -224,4 +224,17 @@ fn an_engine_that_interprets_is_refused() {
     let error = refused.expect_err("it is interpreted");
     assert!(matches!(&error, Error::Pulley { guest } if guest == "interpreted"));
     assert!(error.to_string().contains("OnDemand"), "{error}");
+}
+
+#[test]
+fn bytes_that_are_not_a_binary_are_refused() {
+    let engine = Engine::default();
+    let module = Module::new(&engine, text("text")).unwrap();
+    let profiler = Profiler::builder().start().unwrap();
+    let guest = Guest::module("texts", &module).bytes(text("text"));
+    let refused = profiler.register(guest).unwrap_err().to_string();
+    assert!(
+        refused.contains("texts") && refused.contains("binary"),
+        "{refused}"
+    );
 }

@@ -51,7 +51,7 @@ fn check_tenants(profile: &Profile, tenants: &[(&str, &CallGraph)]) -> Vec<Tally
         }
     }
     for tally in &tallies {
-        tally.mostly_whole();
+        tally.is_whole();
     }
     tallies
 }

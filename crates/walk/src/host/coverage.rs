@@ -6,6 +6,7 @@
 
 use super::program_headers::Mapped;
 use alloc::vec::Vec;
+use core::ops::Range;
 use gimli::{
     BaseAddresses, CallFrameInstruction, CieOrFde, EhFrame, EndianSlice, FrameDescriptionEntry,
     LittleEndian, Operation, Register, UnwindExpression, UnwindSection as _, X86_64,
@@ -23,6 +24,8 @@ pub(super) enum Kind {
     MayBeRoot,
     /// By the registers that the kernel saved when it delivered a signal.
     Signal,
+    /// By the return address on top of the stack: a stub on its way to a function.
+    Stub,
     /// Not at all: a fiber starts here.
     Fiber,
     /// By a table that framehop cannot evaluate.
@@ -39,18 +42,29 @@ pub(super) struct Function {
 
 /// The code of all functions that have tables, sorted.
 #[derive(Debug, Default)]
-pub(super) struct Coverage(Vec<Function>);
+pub(super) struct Coverage {
+    functions: Vec<Function>,
+    /// What looks like stubs, until `finish` knows which are.
+    stubs: Vec<Function>,
+}
 
 impl Coverage {
     /// Returns how to leave the function that has the instruction at `pc`.
     pub(super) fn kind_at(&self, pc: u64) -> Option<Kind> {
-        let after = self.0.partition_point(|function| function.start <= pc);
-        let function = self.0.get(after.checked_sub(1)?)?;
+        let functions = &self.functions;
+        let after = functions.partition_point(|function| function.start <= pc);
+        let function = functions.get(after.checked_sub(1)?)?;
         (pc.wrapping_sub(function.start) < u64::from(function.len)).then_some(function.kind)
     }
 
     /// Adds the functions of an object.
     pub(super) fn add(&mut self, mapped: &Mapped) {
+        let stub = |range: &Range<u64>| Function {
+            start: range.start,
+            len: u32::try_from(range.end.wrapping_sub(range.start)).unwrap_or(0),
+            kind: Kind::Stub,
+        };
+        self.stubs.extend(mapped.stubs.iter().map(stub));
         let Some(eh_frame) = &mapped.eh_frame else {
             return;
         };
@@ -66,7 +80,7 @@ impl Coverage {
             let Ok(fde) = partial.parse(EhFrame::cie_from_offset) else {
                 continue;
             };
-            self.0.push(Function {
+            self.functions.push(Function {
                 start: mapped.bias.wrapping_add(fde.initial_address()),
                 len: u32::try_from(fde.len()).unwrap_or(u32::MAX),
                 kind: kind(&section, &bases, &fde),
@@ -76,9 +90,10 @@ impl Coverage {
 
     /// Puts everything in order once all objects are added.
     pub(super) fn finish(mut self) -> Self {
-        self.0.sort_unstable_by_key(|function| function.start);
+        self.functions
+            .sort_unstable_by_key(|function| function.start);
         // Most functions follow each other: half the search.
-        self.0.dedup_by(|next, last| {
+        self.functions.dedup_by(|next, last| {
             let end = last.start.wrapping_add(u64::from(last.len));
             let is_one = last.kind == next.kind && end == next.start;
             match last.len.checked_add(next.len) {
@@ -89,7 +104,13 @@ impl Coverage {
                 _ => false,
             }
         });
-        self.0.shrink_to_fit();
+        // What looks like a stub and has a table is a part of a function.
+        let mut stubs = core::mem::take(&mut self.stubs);
+        stubs.retain(|stub| self.kind_at(stub.start).is_none());
+        self.functions.append(&mut stubs);
+        self.functions
+            .sort_unstable_by_key(|function| function.start);
+        self.functions.shrink_to_fit();
         self
     }
 }

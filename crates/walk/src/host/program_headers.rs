@@ -22,6 +22,9 @@ pub(super) struct Mapped {
     pub(super) bias: u64,
     /// Where its executable segments are, in this process.
     pub(super) executable: Vec<Range<u64>>,
+    /// Code that looks like a stub of a procedure linkage table, in this process. Some
+    /// of it is in the middle of functions.
+    pub(super) stubs: Vec<Range<u64>>,
     /// Its `.eh_frame_hdr`, by the object's own addresses.
     pub(super) eh_frame_hdr: Option<Section>,
     /// What follows from the start of its `.eh_frame` to the end of the segment.
@@ -109,6 +112,18 @@ unsafe extern "C" fn visit(
             bytes: bytes.to_vec(),
         })
     };
+    let mut stubs = Vec::new();
+    let readable_code = |header: &&libc::Elf64_Phdr| {
+        header.p_flags & (libc::PF_R | libc::PF_X) == libc::PF_R | libc::PF_X
+    };
+    for header in loads().filter(readable_code) {
+        let start = bias.wrapping_add(header.p_vaddr);
+        let len = usize::try_from(header.p_filesz).unwrap_or(0);
+        // SAFETY: a readable segment of an object that the linker keeps mapped during
+        // this call; code is not written to.
+        let code = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
+        find_stubs(start, code, &mut stubs);
+    }
     let eh_frame_hdr = headers
         .iter()
         .find(|header| header.p_type == libc::PT_GNU_EH_FRAME)
@@ -121,8 +136,46 @@ unsafe extern "C" fn visit(
         name,
         bias,
         executable,
+        stubs,
         eh_frame_hdr,
         eh_frame,
     });
     0
+}
+
+/// Finds what looks like stubs through which one object calls another's functions:
+/// `jmp *address(%rip)`, alone or after `endbr64` or with a `bnd` prefix. Linkers align
+/// them to eight bytes, and give most of them no unwind table.
+fn find_stubs(start: u64, code: &[u8], stubs: &mut Vec<Range<u64>>) {
+    const FORMS: [&[u8]; 4] = [
+        &[0xff, 0x25],
+        &[0xf2, 0xff, 0x25],
+        &[0xf3, 0x0f, 0x1e, 0xfa, 0xff, 0x25],
+        &[0xf3, 0x0f, 0x1e, 0xfa, 0xf2, 0xff, 0x25],
+    ];
+    const DISPLACEMENT: usize = 4;
+    const ALIGNMENT: usize = 8;
+    for (index, bytes) in code.chunks(ALIGNMENT).enumerate() {
+        if let Some(form) = FORMS.iter().find(|form| bytes.starts_with(form)) {
+            let at = start.wrapping_add(index.wrapping_mul(ALIGNMENT) as u64);
+            let len = form.len().wrapping_add(DISPLACEMENT) as u64;
+            stubs.push(at..at.wrapping_add(len));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stubs_of_every_linker_are_found() {
+        let mut code = alloc::vec![0x90; 64];
+        code[0..2].copy_from_slice(&[0xff, 0x25]);
+        code[16..22].copy_from_slice(&[0xf3, 0x0f, 0x1e, 0xfa, 0xff, 0x25]);
+        code[33..35].copy_from_slice(&[0xff, 0x25]);
+        let mut stubs = Vec::new();
+        find_stubs(0x1000, &code, &mut stubs);
+        assert_eq!(stubs, [0x1000..0x1006, 0x1010..0x101a]);
+    }
 }

@@ -78,6 +78,7 @@ impl HostUnwind<X86_64> for HostUnwinder<'_> {
             Some(Kind::Opaque) => return HostStep::Cut(Cut::UnwindTables),
             Some(Kind::Fiber) => return HostStep::Fiber,
             Some(Kind::Signal) => return interrupted(registers.sp, memory),
+            Some(Kind::Stub) => return stub(registers, memory),
             Some(kind) => kind,
         };
         let mut unwound = UnwindRegsX86_64::new(registers.pc.0, registers.sp, registers.fp);
@@ -105,6 +106,21 @@ impl HostUnwind<X86_64> for HostUnwinder<'_> {
             Ok(None) => HostStep::Cut(Cut::UnwindTables),
             Err(_) => HostStep::Cut(Cut::Memory),
         }
+    }
+}
+
+/// Returns the caller of a function that is not entered yet.
+fn stub(registers: Registers, memory: &impl Memory) -> HostStep<X86_64> {
+    match memory.read(registers.sp) {
+        Some(return_address) => HostStep::Caller {
+            registers: Registers {
+                pc: HostPc(return_address),
+                sp: registers.sp.wrapping_add(8),
+                fp: registers.fp,
+            },
+            is_return_address: true,
+        },
+        None => HostStep::Cut(Cut::Memory),
     }
 }
 

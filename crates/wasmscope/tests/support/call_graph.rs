@@ -54,9 +54,9 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Panics when more than one in a hundred was cut.
-    pub(crate) fn mostly_whole(&self) {
-        assert!(self.cut * 100 <= self.in_guest + self.elsewhere, "{self:?}");
+    /// Panics when any was cut.
+    pub(crate) fn is_whole(&self) {
+        assert_eq!(self.cut, 0, "{self:?}");
     }
 }
 
@@ -159,14 +159,13 @@ impl CallGraph {
     }
 
     /// Checks each sample of a profile; panics at the first whose stack of guest
-    /// frames is not a path of the call graph, or when more than one
-    /// in a hundred was cut.
+    /// frames is not a path of the call graph, or when any was cut.
     pub(crate) fn check(&self, profile: &Profile) -> Tally {
         let mut tally = Tally::default();
         for sample in profile.samples() {
             self.check_sample(profile, &sample, &mut tally);
         }
-        tally.mostly_whole();
+        tally.is_whole();
         tally
     }
 
