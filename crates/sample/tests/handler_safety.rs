@@ -36,13 +36,18 @@ static FORWARDED: AtomicU64 = AtomicU64::new(0);
 /// Ends the process when called in the handler.
 fn check(what: &str) {
     if IN_HANDLER.get() {
-        let say = |text: &str| {
-            // SAFETY: plain write of live bytes.
-            unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+        // One write, so that what two threads say does not mix.
+        let part = |text: &str| libc::iovec {
+            iov_base: text.as_ptr().cast_mut().cast(),
+            iov_len: text.len(),
         };
-        say("called in the signal handler: ");
-        say(what);
-        say("\n");
+        let parts = [
+            part("called in the signal handler: "),
+            part(what),
+            part("\n"),
+        ];
+        // SAFETY: three live texts, which are only read.
+        unsafe { libc::writev(2, parts.as_ptr(), 3) };
         // SAFETY: has no preconditions.
         unsafe { libc::abort() };
     }
