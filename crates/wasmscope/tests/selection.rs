@@ -9,11 +9,11 @@ const SPIN: &str = "(module (func $spin (export \"spin\") (local i32)
 
 fn spin(engine: &Engine, module: &Module) {
     let mut store = Store::new(engine, ());
-    let instance = Instance::new(&mut store, module, &[]).unwrap();
+    let instance = Instance::new(&mut store, module, &[]).expect("runs");
     let spin = instance
         .get_typed_func::<(), ()>(&mut store, "spin")
-        .unwrap();
-    spin.call(&mut store, ()).unwrap();
+        .expect("runs");
+    spin.call(&mut store, ()).expect("runs");
 }
 
 fn mappings(profile: &Profile) -> Vec<&str> {
