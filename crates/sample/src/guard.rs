@@ -136,7 +136,7 @@ impl Drop for ThreadGuard {
 
 /// Sets the label of the calling thread's samples from here on, and returns the one
 /// before; `None`, and no effect, on a thread that is not attached. What labels
-/// mean is the [`Sink`]'s business; 0 is the label of a thread that never set one.
+/// mean is the [`Sink`](crate::Sink)'s business; 0 is the label of a thread that never set one.
 pub fn set_label(label: u64) -> Option<u64> {
     handler::set_label(label)
 }
@@ -160,7 +160,7 @@ pub fn thread_cpu_time() -> Duration {
 }
 
 /// Returns the current time in nanoseconds of `CLOCK_MONOTONIC`, the clock of
-/// [`Sample::monotonic_nanos`].
+/// [`Sample::monotonic_nanos`](crate::Sample::monotonic_nanos).
 #[must_use]
 pub fn monotonic_nanos() -> u64 {
     clock::monotonic_nanos()

@@ -25,7 +25,7 @@ use wasmscope_walk::{Native, Window};
 /// What becomes of host frames in samples.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum HostFrames {
-    /// Each run of host frames becomes one [`RawFrame::HOST_RUN`], so that no host
+    /// Each run of host frames becomes one [`HOST_RUN`](crate::RawFrame::HOST_RUN), so that no host
     /// address leaves the handler.
     #[default]
     Omit,
