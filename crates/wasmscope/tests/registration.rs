@@ -238,3 +238,20 @@ fn bytes_that_are_not_a_binary_are_refused() {
         "{refused}"
     );
 }
+
+#[test]
+fn an_engine_with_guest_debug_is_refused() {
+    let mut config = wasmtime::Config::new();
+    let engine = Engine::new(config.guest_debug(true)).unwrap();
+    let module = Module::new(&engine, text("debugged")).unwrap();
+    let profiler = Profiler::builder().start().unwrap();
+    let refused = profiler.register(Guest::module("debugged", &module));
+    assert!(matches!(refused, Err(wasmscope::Error::GuestDebug { .. })));
+    let interval = std::time::Duration::from_millis(1);
+    let refused = wasmscope::OnDemand::new(interval, [Guest::module("debugged", &module)]);
+    let said = refused.unwrap_err().to_string();
+    assert!(
+        said.contains("debugged") && said.contains("guest_debug"),
+        "{said}"
+    );
+}
