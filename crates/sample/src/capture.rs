@@ -90,7 +90,6 @@ impl fmt::Debug for StackCapture {
 }
 
 /// Returns the registers of the function that this is inlined into, at this point.
-#[cfg(target_arch = "x86_64")]
 #[inline(always)]
 fn here() -> wasmscope_walk::x86_64::Registers {
     let (pc, sp, fp): (u64, u64, u64);
@@ -110,32 +109,5 @@ fn here() -> wasmscope_walk::x86_64::Registers {
         pc: HostPc(pc),
         sp,
         fp,
-    }
-}
-
-/// Returns the registers of the function that this is inlined into, at this point.
-#[cfg(target_arch = "aarch64")]
-#[inline(always)]
-fn here() -> wasmscope_walk::aarch64::Registers {
-    let (pc, sp, fp, lr): (u64, u64, u64, u64);
-    // SAFETY: copies four registers; touches neither memory nor flags.
-    unsafe {
-        std::arch::asm!(
-            "adr {pc}, .",
-            "mov {sp}, sp",
-            "mov {fp}, x29",
-            "mov {lr}, x30",
-            pc = out(reg) pc,
-            sp = out(reg) sp,
-            fp = out(reg) fp,
-            lr = out(reg) lr,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    wasmscope_walk::aarch64::Registers {
-        pc: HostPc(pc),
-        sp,
-        fp,
-        lr,
     }
 }

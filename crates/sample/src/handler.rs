@@ -417,23 +417,11 @@ pub(crate) fn stack_end(end: End) -> StackEnd {
     }
 }
 
-#[cfg(target_arch = "x86_64")]
 fn interrupted(context: &libc::ucontext_t) -> wasmscope_walk::x86_64::Registers {
     let registers = &context.uc_mcontext.gregs;
     wasmscope_walk::x86_64::Registers {
         pc: HostPc(registers[libc::REG_RIP as usize] as u64),
         sp: registers[libc::REG_RSP as usize] as u64,
         fp: registers[libc::REG_RBP as usize] as u64,
-    }
-}
-
-#[cfg(target_arch = "aarch64")]
-fn interrupted(context: &libc::ucontext_t) -> wasmscope_walk::aarch64::Registers {
-    let registers = &context.uc_mcontext;
-    wasmscope_walk::aarch64::Registers {
-        pc: HostPc(registers.pc),
-        sp: registers.sp,
-        fp: registers.regs[29],
-        lr: registers.regs[30],
     }
 }

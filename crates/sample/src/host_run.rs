@@ -207,7 +207,7 @@ fn unwind(
     }
 }
 
-#[cfg(all(test, target_arch = "x86_64"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::code_map::CodeMap;

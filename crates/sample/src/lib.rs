@@ -55,7 +55,7 @@
 //! |---|---|---|
 //! | [`Clock::Wall`] | [`Mechanism::MonotonicTimer`] | high resolution on every kernel |
 //! | [`Clock::Cpu`] | [`Mechanism::TaskClock`] | high resolution; stands still while the thread does |
-//! | [`Clock::Cpu`], no permission | [`Mechanism::MonotonicTimerOnCpuTime`] | the rate is kept; a sleeping thread is woken too |
+//! | [`Clock::Cpu`], no permission | [`Mechanism::MonotonicTimerOnCpuTime`] | the rate is kept; a sleeping thread is woken too, and a wait that it wakes from may get CPU time that was spent just before |
 //!
 //! A timer of `CLOCK_THREAD_CPUTIME_ID`, and `ITIMER_PROF`, look made for it, but
 //! on most kernels they expire on the scheduler's tick: 250 times a second whatever
@@ -71,8 +71,8 @@
 //! # What it leaves to others
 //!
 //! Names, what an address means, and what becomes of samples are the sink's
-//! business; this crate knows no engine. It is for Linux, on x86-64 and aarch64;
-//! elsewhere it is empty.
+//! business; this crate knows no engine. It is for Linux on x86-64; elsewhere it is
+//! empty. (On aarch64 guests can be walked already, but not yet the host.)
 #![cfg(all(
     target_os = "linux",
     any(target_arch = "x86_64", target_arch = "aarch64")

@@ -142,6 +142,13 @@ impl OnDemand {
         self.labels = labels;
     }
 
+    /// Names the instance that samples belong to from here on; they carry it as the
+    /// label `instance`, in every format that has labels. Which instance runs is for
+    /// the embedder to say: the engine does not tell.
+    pub fn set_instance(&mut self, instance: impl Into<String>) {
+        self.labels = self.labels.clone().with("instance", instance);
+    }
+
     /// Says what the engine's `Config::wasm_backtrace_max_frames` is, if that was set
     /// and the engine interprets: a stack of that many frames counts as cut. 20, the
     /// engine's default, unless set.

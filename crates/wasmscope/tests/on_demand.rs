@@ -303,3 +303,37 @@ fn windows_of_samples_on_demand_lie_end_to_end() {
     assert_eq!(one.meta().start + one.meta().duration, two.meta().start);
     assert_eq!(profiler.take().profile().total().count, 0);
 }
+
+#[test]
+fn two_instances_of_one_module_are_told_apart() {
+    let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+    let text = "(module (func $work (export \"work\") (param i32)
+        (loop (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))))";
+    let module = Module::new(&engine, text).unwrap();
+    let guest = Guest::module("workers", &module);
+    let profiler = Arc::new(Mutex::new(OnDemand::new(INTERVAL, [guest]).unwrap()));
+    for (instance, times) in [("first", 20), ("second", 60)] {
+        profiler.lock().unwrap().set_instance(instance);
+        let mut store = Store::new(&engine, ());
+        store.set_epoch_deadline(0);
+        let sampler = profiler.clone();
+        store.epoch_deadline_callback(move |context| {
+            sampler.lock().unwrap().sample(&context);
+            Ok(UpdateDeadline::Continue(0))
+        });
+        let work = Linker::new(&engine)
+            .instantiate(&mut store, &module)
+            .unwrap()
+            .get_typed_func::<i32, ()>(&mut store, "work")
+            .unwrap();
+        work.call(&mut store, times).unwrap();
+    }
+    let recording = profiler.lock().unwrap().take();
+    let count = |instance| {
+        let selection = wasmscope::Selection::everything().labelled("instance", instance);
+        recording.select(&selection).total().count
+    };
+    // One check at the function's entry and one at each turn of its loop.
+    assert_eq!((count("first"), count("second")), (21, 61));
+    assert_eq!(recording.profile().total().count, 82);
+}
