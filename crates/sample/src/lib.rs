@@ -73,10 +73,7 @@
 //! Names, what an address means, and what becomes of samples are the sink's
 //! business; this crate knows no engine. It is for Linux on x86-64; elsewhere it is
 //! empty. (On aarch64 guests can be walked already, but not yet the host.)
-#![cfg(all(
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
 mod alt_stack;
 mod capture;
