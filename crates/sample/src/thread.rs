@@ -21,10 +21,10 @@ pub struct ThreadId(pub u64);
 /// How many samples of a thread were due, and what became of them.
 ///
 /// A sample is due at each interval of the sampled clock; `due` is counted from the
-/// clock and the other two by the handler, so that they check each other: `kept +
-/// lost` is `due`, give or take one. While a thread waits for a processor, ticks that
-/// have expired and not been handled count as lost, but for the one sample that they
-/// may still become.
+/// clock and the other two by the handler, so that they check each other. While a
+/// thread runs they differ by at most the tick that is under way; when a thread
+/// waits for a processor, or blocks in the kernel, its ticks are counted as soon as
+/// it goes on. Once it is detached `kept + lost` is `due`, give or take one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Accounting {
     /// Intervals of the sampled clock that have passed.
@@ -183,15 +183,6 @@ impl ThreadState {
         let timing = self.timing.get()?;
         let detached = self.detached.get();
         let sampled = detached.map_or_else(|| self.sampled_now(timing), |done| done.sampled);
-        let due = sampled / self.interval;
-        let (kept, lost) = (
-            self.counts.kept.load(Ordering::Relaxed),
-            self.counts.lost.load(Ordering::Relaxed),
-        );
-        // Ticks that have expired and wait for their signal are one sample at most:
-        // all others of them will be lost.
-        let pending = due.saturating_sub(kept.wrapping_add(lost));
-        let lost = lost.wrapping_add(pending.saturating_sub(1));
         Some(ThreadReport {
             id: self.id,
             tid: self.tid as u32,
@@ -200,9 +191,9 @@ impl ThreadState {
             attached: timing.attached,
             detached: detached.map(|done| done.at),
             accounting: Accounting {
-                due,
-                kept,
-                lost,
+                due: sampled / self.interval,
+                kept: self.counts.kept.load(Ordering::Relaxed),
+                lost: self.counts.lost.load(Ordering::Relaxed),
                 sampled: Duration::from_nanos(sampled),
             },
             unweighed: self.counts.carried.load(Ordering::Relaxed),

@@ -211,7 +211,17 @@ impl Collector {
         self.children.clear();
         self.cut = None;
         self.last.clear();
-        std::mem::take(&mut self.collected)
+        let taken = std::mem::take(&mut self.collected);
+        // A memory that does not grow any more still has its size.
+        let still_there = taken.tracks.iter().filter_map(|track| {
+            let &(time, value) = track.points.last().filter(|(_, value)| *value != 0)?;
+            Some(Track {
+                name: track.name.clone(),
+                points: vec![(time, value)],
+            })
+        });
+        self.collected.tracks = still_there.collect();
+        taken
     }
 
     /// Returns a copy of everything gathered.

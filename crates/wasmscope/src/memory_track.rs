@@ -5,7 +5,8 @@ use std::sync::Arc;
 use wasmscope_sample::monotonic_nanos;
 use wasmtime::ResourceLimiter;
 
-/// Records each growth of a store's linear memories, as a counter of the profile.
+/// Records each growth of a store's linear memories, as a counter of the profile;
+/// dropping it brings the counter to zero. Each store needs a name of its own.
 ///
 /// It is a [`ResourceLimiter`] that allows everything, for stores that have none;
 /// an embedder's own limiter calls [`grown`](Self::grown) instead.
@@ -51,6 +52,15 @@ impl MemoryTrack {
             .sampler
             .sink_undrained()
             .count(&self.name, monotonic_nanos(), self.bytes);
+    }
+}
+
+impl Drop for MemoryTrack {
+    /// The store is gone, and its memories with it.
+    fn drop(&mut self) {
+        if self.bytes != 0 {
+            self.change(-self.bytes);
+        }
     }
 }
 

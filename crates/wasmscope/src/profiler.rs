@@ -75,6 +75,23 @@ impl Builder {
         self
     }
 
+    /// Sets whether samples of the wall clock also say how much CPU time passed, which
+    /// costs each a system call; they do by default.
+    #[must_use]
+    pub fn cpu_time(mut self, cpu_time: bool) -> Self {
+        self.options.cpu_time = cpu_time;
+        self
+    }
+
+    /// Sets the size of each thread's ring; 512 KiB by default, which hold 60 samples
+    /// of depth 1,000. Half a MiB more goes to each thread all the same, most of it
+    /// an alternate signal stack.
+    #[must_use]
+    pub fn ring_bytes(mut self, bytes: usize) -> Self {
+        self.options.ring_bytes = bytes;
+        self
+    }
+
     /// Sets how much may be gathered between two recordings.
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {

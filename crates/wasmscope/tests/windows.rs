@@ -211,3 +211,24 @@ fn recordings_may_be_taken_with_nothing_in_them() {
     while begin.elapsed() < Duration::from_millis(20) {}
     drop(thread);
 }
+
+#[test]
+fn a_memory_keeps_its_size_over_windows_until_its_store_is_gone() {
+    use wasmtime::ResourceLimiter;
+    let profiler = Profiler::builder().cpu_time(false).start().unwrap();
+    let mut track = profiler.memory_track("guest");
+    let last = |profiler: &Profiler| {
+        let profile = profiler.take_profile();
+        let counter = profile.counters().next()?;
+        counter.1.points.last().map(|(_, bytes)| *bytes)
+    };
+    assert!(track.memory_growing(0, 1 << 16, None).unwrap());
+    assert!(track.memory_growing(1 << 16, 3 << 16, None).unwrap());
+    assert_eq!(last(&profiler), Some(3 << 16));
+    assert_eq!(last(&profiler), Some(3 << 16), "nothing grew since");
+    track.growth_failed();
+    assert_eq!(last(&profiler), Some(1 << 16));
+    drop(track);
+    assert_eq!(last(&profiler), Some(0));
+    assert_eq!(last(&profiler), None);
+}
