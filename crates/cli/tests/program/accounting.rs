@@ -51,6 +51,13 @@ fn the_size_of_the_memory_is_a_counter() {
     assert_eq!(counter["category"], "Memory");
     let changes = counter["samples"]["count"].as_array().unwrap();
     assert!(changes.len() > 2, "it grows: {counter}");
-    let size: f64 = changes.iter().map(|change| change.as_f64().unwrap()).sum();
-    assert!(size > 65536.0 && size % 65536.0 == 0.0, "{size}");
+    let mut size = 0.0;
+    let sizes = changes.iter().map(|change| {
+        size += change.as_f64().unwrap();
+        size
+    });
+    let sizes: Vec<f64> = sizes.collect();
+    assert!(sizes.iter().all(|size| size % 65536.0 == 0.0), "{sizes:?}");
+    assert!(sizes.iter().any(|&size| size > 65536.0), "{sizes:?}");
+    assert_eq!(sizes.last(), Some(&0.0), "the store is gone at the end");
 }
