@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use wasmscope_address::HostPc;
 use wasmscope_sample::{Accounting, RawFrame, Sample, Sink, StackEnd, ThreadId, ThreadReport};
 
-/// How much a profiler keeps between two profiles. See [`crate::Builder::limits`].
+/// How much a profiler keeps between two profiles, apart from about 1 MB for each
+/// attached thread. See [`crate::Builder::limits`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// Samples that are listed with their times; 64 bytes each. Later ones are added

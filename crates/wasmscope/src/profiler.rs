@@ -84,8 +84,8 @@ impl Builder {
     }
 
     /// Sets the size of each thread's ring; 512 KiB by default, which hold 60 samples
-    /// of depth 1,000. Half a MiB more goes to each thread all the same, most of it
-    /// an alternate signal stack.
+    /// of depth 1,000. About a third of a MiB more goes to each thread all the same,
+    /// most of it an alternate signal stack.
     #[must_use]
     pub fn ring_bytes(mut self, bytes: usize) -> Self {
         self.options.ring_bytes = bytes;
@@ -163,7 +163,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Profiler {
     /// Returns a builder with the defaults: wall clock, 1,000 samples a second, no
-    /// host frames, about 100 MB at most.
+    /// host frames, about 100 MB at most and 1 MB for each thread.
     #[must_use]
     pub fn builder() -> Builder {
         Builder {

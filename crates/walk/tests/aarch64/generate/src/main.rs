@@ -47,7 +47,7 @@ fn engine(setting: &str) -> wasmtime::Result<Engine> {
         _ => OptLevel::Speed,
     });
     if setting == "signed" {
-        // Safe: nothing runs.
+        // SAFETY: the flags only change code that is written to a file and never run.
         unsafe {
             config.cranelift_flag_enable("sign_return_address");
             config.cranelift_flag_enable("use_bti");
