@@ -1,0 +1,1 @@
+//! Rewrites WebAssembly modules so that their host hears of calls.

@@ -1,0 +1,1 @@
+//! Listeners on the calls of WebAssembly guests.
