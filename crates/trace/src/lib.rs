@@ -1,0 +1,1 @@
+//! Prints the calls of WebAssembly guests as they happen.
