@@ -1,0 +1,97 @@
+//! One call as its listener sees it.
+//!
+//! A [`Call`] is three references, made anew for each event and never kept. Whatever
+//! costs something to know (the stack, the parents, the instance) stays behind [`Site`],
+//! which the binding implements, until a listener asks.
+
+use std::fmt;
+
+use crate::definition::Definition;
+use crate::instance::Instance;
+use crate::parent::{Parent, Parents};
+use crate::stack::{Stack, StackSource};
+use crate::values::Values;
+
+/// Knows what surrounds an event: whoever drives listeners implements it.
+pub trait Site {
+    /// Returns the instance whose code is called: for an imported function, the importer.
+    fn instance(&self) -> &dyn Instance;
+
+    /// Returns the frames below the call. Asked only when a listener wants the stack, so
+    /// this, or the first [`StackSource::frames`], is the time to walk.
+    fn stack(&self) -> &dyn StackSource;
+
+    /// Returns the open listened call around this one (`None`), or around the one with
+    /// the given key, on the same execution stack.
+    fn parent(&self, of: Option<u64>) -> Option<Parent<'_>>;
+}
+
+/// One call of a function with a listener.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    definition: &'a Definition,
+    params: &'a [u64],
+    site: &'a dyn Site,
+}
+
+impl<'a> Call<'a> {
+    /// Makes a call from its parts: `params` are words as [`Values::new`] reads them.
+    #[must_use]
+    #[inline]
+    pub fn new(definition: &'a Definition, params: &'a [u64], site: &'a dyn Site) -> Self {
+        Self {
+            definition,
+            params,
+            site,
+        }
+    }
+
+    /// Returns what is called.
+    #[must_use]
+    #[inline]
+    pub fn definition(&self) -> &'a Definition {
+        self.definition
+    }
+
+    /// Returns the parameters as they were at the call, in its closes too.
+    #[must_use]
+    #[inline]
+    pub fn params(&self) -> Values<'a> {
+        Values::new(&self.definition.params, self.params)
+    }
+
+    /// Returns the instance whose code is called: for an imported function, the importer.
+    #[must_use]
+    #[inline]
+    pub fn instance(&self) -> &'a dyn Instance {
+        self.site.instance()
+    }
+
+    /// Walks the stack, from the called function down. Each call starts over.
+    #[must_use]
+    #[inline]
+    pub fn stack(&self) -> Stack<'a> {
+        Stack::new(self.site.stack())
+    }
+
+    /// Visits the open listened calls around this one, on the same execution stack,
+    /// newest first.
+    #[must_use]
+    #[inline]
+    pub fn parents(&self) -> Parents<'a> {
+        Parents::new(self.site)
+    }
+
+    /// Returns the nearest open listened call around this one.
+    #[must_use]
+    #[inline]
+    pub fn parent(&self) -> Option<Parent<'a>> {
+        self.site.parent(None)
+    }
+}
+
+impl fmt::Debug for Call<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{:?}", self.definition, self.params())
+    }
+}
