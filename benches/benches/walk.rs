@@ -107,7 +107,7 @@ impl Reader {
             range,
             windows,
             code: code.ok_or_else(|| wasmtime::Error::msg("one text overlaps another"))?,
-            capture: StackCapture::new(),
+            capture: StackCapture::new().expect("stacks are walked here"),
             on_demand: OnDemand::new(Duration::from_millis(1), [guest])?,
             size,
             names_all,

@@ -6,12 +6,11 @@
 
 #![expect(
     unsafe_code,
-    reason = "reads registers, and words of this thread's stack from raw addresses"
+    reason = "reads words of this thread's stack from raw addresses"
 )]
 
 use std::ops::ControlFlow;
-use wasmscope_address::HostPc;
-use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
+use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder, here};
 use wasmscope_walk::x86_64::Registers;
 use wasmscope_walk::{FrameKind, Memory, Native, Texts, walk};
 
@@ -45,7 +44,7 @@ impl LiveStack {
                 return None;
             }
         }
-        let in_use = registers().sp;
+        let in_use = here().sp;
         Some(Self {
             low: in_use,
             high: (low as u64).saturating_add(size as u64),
@@ -63,7 +62,7 @@ impl LiveStack {
         let mut host = HostUnwinder::new(&objects, &mut cache);
         let mut found = None;
         // Where the walk ends does not matter: it is stopped at the frame.
-        let _ = walk::<Native>(registers(), self, texts, &mut host, |frame| {
+        let _ = walk::<Native>(here(), self, texts, &mut host, |frame| {
             match (frame.kind, frame.base) {
                 (FrameKind::Guest, Some(base)) => {
                     // The pair that the frame pointer points to is below the base.
@@ -105,28 +104,5 @@ impl Memory for LiveStack {
                 std::ptr::read_volatile(address.wrapping_add(1)),
             )
         })
-    }
-}
-
-/// Returns the registers at this point of the function that this is inlined into.
-#[inline(always)]
-fn registers() -> Registers {
-    let (pc, sp, fp): (u64, u64, u64);
-    // SAFETY: copies three registers; touches neither memory nor flags.
-    unsafe {
-        std::arch::asm!(
-            "lea {pc}, [rip]",
-            "mov {sp}, rsp",
-            "mov {fp}, rbp",
-            pc = out(reg) pc,
-            sp = out(reg) sp,
-            fp = out(reg) fp,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    Registers {
-        pc: HostPc(pc),
-        sp,
-        fp,
     }
 }

@@ -1,8 +1,6 @@
 //! Which time is sampled, at which rate, and by which mechanism of the kernel.
 //!
-//! Reading clocks lives here; arming timers lives in [`crate::timer`].
-
-#![expect(unsafe_code, reason = "clock_gettime is a C function")]
+//! Only the choice: clocks are read in [`crate::now`], timers armed where signals are.
 
 use crate::Error;
 use std::fmt;
@@ -107,43 +105,6 @@ impl Default for Rate {
     }
 }
 
-/// Nanoseconds of `CLOCK_MONOTONIC`, as timers count them.
-pub(crate) fn monotonic_nanos() -> u64 {
-    nanos(libc::CLOCK_MONOTONIC)
-}
-
-/// Nanoseconds that the calling thread has run.
-pub(crate) fn thread_cpu_nanos() -> u64 {
-    nanos(libc::CLOCK_THREAD_CPUTIME_ID)
-}
-
-/// Nanoseconds that the thread `tid` of this process has run; `None` once it is
-/// gone.
-pub(crate) fn cpu_nanos_of(tid: libc::pid_t) -> Option<u64> {
-    // The kernel's encoding of a thread's CPU clock, as `pthread_getcpuclockid`
-    // computes it: CPUCLOCK_PERTHREAD_MASK (4) | CPUCLOCK_SCHED (2).
-    let id = (!tid << 3) | 6;
-    try_nanos(id)
-}
-
-fn nanos(id: libc::clockid_t) -> u64 {
-    try_nanos(id).unwrap_or(0)
-}
-
-fn try_nanos(id: libc::clockid_t) -> Option<u64> {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    // SAFETY: `time` is a valid place for a timespec. The call is async-signal-safe.
-    let failed = unsafe { libc::clock_gettime(id, &raw mut time) };
-    (failed == 0).then(|| {
-        (time.tv_sec as u64)
-            .wrapping_mul(1_000_000_000)
-            .wrapping_add(time.tv_nsec as u64)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,16 +117,5 @@ mod tests {
             Rate::hertz(1000).map(Rate::interval).ok(),
             Some(Duration::from_millis(1))
         );
-    }
-
-    #[test]
-    fn the_cpu_clock_of_a_thread_by_number_is_that_thread_s() {
-        // SAFETY: gettid has no preconditions.
-        let tid = unsafe { libc::gettid() };
-        let before = thread_cpu_nanos();
-        let by_number = cpu_nanos_of(tid).expect("this thread is alive");
-        let after = thread_cpu_nanos();
-        assert!((before..=after).contains(&by_number));
-        assert_eq!(cpu_nanos_of(i32::MAX >> 3), None);
     }
 }

@@ -1,17 +1,16 @@
-//! The guest code that the walker knows, as handlers read it.
+//! The guest code that is known to a walk.
 //!
-//! An immutable sorted list, replaced as a whole when code is added or removed;
-//! [`crate::published`] keeps the old list alive while a handler reads it.
+//! An immutable sorted list, replaced as a whole when code is added or removed, so
+//! that signal handlers may read the old one meanwhile.
 
-use std::sync::Arc;
+use crate::GuestWindows;
 use wasmscope_address::{HostPc, TextRange};
-use wasmscope_walk::{Native, Text, Texts, Window};
 
 /// One compiled text: where it is, and its windows.
 #[derive(Clone, Debug)]
 struct Code {
     range: TextRange,
-    windows: Arc<[Window<Native>]>,
+    windows: GuestWindows,
 }
 
 /// Guest code, sorted by address, without overlaps.
@@ -24,7 +23,7 @@ impl CodeMap {
     /// Returns this map with the text at `range` added, or `None` when it overlaps
     /// one that is already there. `windows` are those of that text.
     #[must_use]
-    pub fn with(&self, range: TextRange, windows: Arc<[Window<Native>]>) -> Option<Self> {
+    pub fn with(&self, range: TextRange, windows: GuestWindows) -> Option<Self> {
         let code = Code { range, windows };
         let at = self
             .texts
@@ -52,17 +51,20 @@ impl CodeMap {
         texts.retain(|code| code.range != range);
         Self { texts }
     }
-}
 
-impl Texts<Native> for CodeMap {
+    /// Returns the text that holds `pc`, and its windows.
+    ///
+    /// # Signal safety
+    ///
+    /// Safe in a signal handler: a binary search in memory that is there.
     #[inline]
-    fn find(&self, pc: HostPc) -> Option<Text<'_, Native>> {
+    #[must_use]
+    pub fn text_at(&self, pc: HostPc) -> Option<(TextRange, &GuestWindows)> {
         let after = self.texts.partition_point(|code| code.range.start() <= pc);
         let code = self.texts.get(after.checked_sub(1)?)?;
-        code.range.contains(pc).then(|| Text {
-            range: code.range,
-            windows: &code.windows,
-        })
+        code.range
+            .contains(pc)
+            .then_some((code.range, &code.windows))
     }
 }
 
@@ -71,7 +73,7 @@ mod tests {
     use super::*;
 
     fn add(map: &CodeMap, start: u64, len: u32) -> Option<CodeMap> {
-        map.with(range(start, len), Arc::from([]))
+        map.with(range(start, len), crate::find_windows(&[], []))
     }
 
     fn range(start: u64, len: u32) -> TextRange {
@@ -83,15 +85,15 @@ mod tests {
         let map = add(&CodeMap::default(), 0x3000, 0x1000)
             .and_then(|map| add(&map, 0x1000, 0x1000))
             .expect("no overlap");
-        let start_of = |pc| map.find(HostPc(pc)).map(|text| text.range.start().0);
+        let start_of = |pc| map.text_at(HostPc(pc)).map(|(range, _)| range.start().0);
         assert_eq!(start_of(0xfff), None);
         assert_eq!(start_of(0x1000), Some(0x1000));
         assert_eq!(start_of(0x1fff), Some(0x1000));
         assert_eq!(start_of(0x2000), None);
         assert_eq!(start_of(0x3fff), Some(0x3000));
         let fewer = map.without(range(0x1000, 0x1000));
-        assert!(fewer.find(HostPc(0x1000)).is_none());
-        assert!(fewer.find(HostPc(0x3000)).is_some());
+        assert!(fewer.text_at(HostPc(0x1000)).is_none());
+        assert!(fewer.text_at(HostPc(0x3000)).is_some());
     }
 
     #[test]

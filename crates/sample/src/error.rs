@@ -17,6 +17,9 @@ pub enum Error {
         /// The rate that was asked for.
         hertz: u32,
     },
+    /// Signals cannot be used to sample on this platform.
+    #[error("sample by signals: that works on Linux and x86-64 only")]
+    Platform,
     /// The signal handler could not be installed.
     #[error("install the signal handler for SIGPROF")]
     Handler(#[source] io::Error),

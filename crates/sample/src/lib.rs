@@ -71,33 +71,50 @@
 //! # What it leaves to others
 //!
 //! Names, what an address means, and what becomes of samples are the sink's
-//! business; this crate knows no engine. It is for Linux on x86-64; elsewhere it is
-//! empty. (On aarch64 guests can be walked already, but not yet the host.)
-#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+//! business; this crate knows no engine.
+//!
+//! # Where it works
+//!
+//! On Linux and x86-64. (On aarch64 guests can be walked already, but not yet the
+//! host.) Elsewhere everything here is there by the same names, so that whoever
+//! builds on it needs no conditions, but [`Sampler::start`] returns
+//! [`Error::Platform`], and [`StackCapture::new`] returns `None`. Building with
+//! `--cfg wasmscope_portable` makes any machine such a place, to test what happens
+//! there.
 
-mod alt_stack;
-mod capture;
+#![allow(
+    unexpected_cfgs,
+    reason = "`wasmscope_portable` is set by hand, to test what happens elsewhere"
+)]
+
 mod clock;
 mod code_map;
 mod error;
-mod guard;
-mod handler;
-mod host_run;
-mod published;
-mod record;
-mod ring;
-mod sampler;
-mod stack_memory;
-mod thread;
-mod timer;
+mod frame;
+mod now;
+mod options;
+mod report;
+mod sample;
 
-pub use capture::StackCapture;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(wasmscope_portable)))]
+mod signals;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(wasmscope_portable)))]
+use signals as platform;
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(wasmscope_portable))))]
+mod elsewhere;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(wasmscope_portable))))]
+use elsewhere as platform;
+
 pub use clock::{Clock, Mechanism, Rate};
 pub use code_map::CodeMap;
 pub use error::Error;
-pub use guard::{
-    ThreadGuard, current_thread, is_attached, monotonic_nanos, set_label, thread_cpu_time,
+pub use frame::RawFrame;
+pub use now::{monotonic_nanos, thread_cpu_time};
+pub use options::{HostFrames, Options};
+pub use platform::{
+    GuestWindows, Sampler, SinkAccess, StackCapture, ThreadGuard, current_thread, find_windows,
+    is_attached, set_label,
 };
-pub use record::{RawFrame, Sample, StackEnd};
-pub use sampler::{HostFrames, Options, Sampler, Sink, SinkAccess};
-pub use thread::{Accounting, ThreadId, ThreadReport};
+pub use report::{Accounting, ThreadId, ThreadReport};
+pub use sample::{Sample, Sink, StackEnd};

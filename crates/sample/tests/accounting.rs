@@ -5,7 +5,7 @@
 //! is busy with others widens the bounds and does not break the test. Each case must
 //! reach bounds of one sample at least once.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![expect(
     unsafe_code,
     reason = "clock_gettime, poll and pthread_sigmask are C functions"

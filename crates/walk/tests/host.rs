@@ -3,38 +3,16 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![expect(
     unsafe_code,
-    reason = "reads registers, raw stack memory, and installs a signal handler"
+    reason = "asks the kernel for words of memory, and installs a signal handler"
 )]
 
 use std::ops::ControlFlow;
 use std::sync::{Mutex, OnceLock};
 use std::task::{Context, Poll, Waker};
 use wasmscope_address::{HostPc, TextRange};
-use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
+use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder, here};
 use wasmscope_walk::{Cut, End, FrameKind, MemoryFn, Text, Windows, X86_64, walk, x86_64};
 use wasmtime::{Engine, Linker, Module, Store};
-
-/// Returns the registers where it is inlined.
-#[inline(always)]
-fn registers() -> x86_64::Registers {
-    let (pc, sp, fp): (u64, u64, u64);
-    // SAFETY: only reads registers.
-    unsafe {
-        std::arch::asm!(
-            "lea {pc}, [rip]",
-            "mov {sp}, rsp",
-            "mov {fp}, rbp",
-            pc = out(reg) pc,
-            sp = out(reg) sp,
-            fp = out(reg) fp,
-        );
-    }
-    x86_64::Registers {
-        pc: HostPc(pc),
-        sp,
-        fp,
-    }
-}
 
 /// Reads this process's memory by asking the kernel, which cannot fault.
 fn read(address: u64) -> Option<u64> {
@@ -83,8 +61,7 @@ fn walk_from_here(module: &Module) -> Seen {
         hosts: 0,
         end: End::Stopped,
     };
-    let here = registers();
-    seen.end = walk::<X86_64>(here, &MemoryFn(read), &text, &mut host, |frame| {
+    seen.end = walk::<X86_64>(here(), &MemoryFn(read), &text, &mut host, |frame| {
         match frame.kind {
             FrameKind::Guest => seen.guests += 1,
             FrameKind::Host => seen.hosts += 1,
@@ -209,8 +186,8 @@ fn code_without_tables_ends_the_walk() {
     };
     // Data of this program's: an object is there, but no code.
     let pc = HostPc((&raw const IN_HANDLER) as u64);
-    let here = x86_64::Registers { pc, ..registers() };
-    let end = walk::<X86_64>(here, &MemoryFn(read), &text, &mut host, |_| {
+    let registers = x86_64::Registers { pc, ..here() };
+    let end = walk::<X86_64>(registers, &MemoryFn(read), &text, &mut host, |_| {
         ControlFlow::Continue(())
     });
     assert_eq!(end, End::Cut(Cut::UnknownCode));

@@ -5,12 +5,13 @@
 //! unregistered, [`Code::frozen`] keeps the answers that will be needed and lets go
 //! of the compiled code.
 
+use crate::error::Error;
 use crate::guest::{Bytes, Compiled, CompiledFunction, Guest, SharedBytes};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use wasmscope_address::{FuncIndex, ModuleIndex, TextOffset, TextRange, WasmOffset};
-use wasmscope_sample::RawFrame;
+use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextOffset, TextRange, WasmOffset};
+use wasmscope_sample::{GuestWindows, RawFrame, find_windows};
 use wasmscope_symbolize::{Import, Operator, SourceFrame, Symbols};
 
 /// A place in a guest's text: an offset, and whether it is a return address.
@@ -70,7 +71,36 @@ struct Source {
 }
 
 impl Code {
-    pub(crate) fn new(guest: Guest, range: TextRange, functions: Vec<CompiledFunction>) -> Self {
+    /// Checks a guest and finds the windows of its code, of which there are none where
+    /// the engine interprets.
+    pub(crate) fn prepare(guest: Guest) -> Result<(Self, GuestWindows), Error> {
+        if guest.code.engine().get_guest_debug() {
+            return Err(Error::GuestDebug { guest: guest.name });
+        }
+        let is_binary = |bytes: &[u8]| bytes.starts_with(b"\0asm");
+        if guest
+            .bytes
+            .as_ref()
+            .is_some_and(|bytes| !is_binary((**bytes).as_ref()))
+        {
+            return Err(Error::Bytes { guest: guest.name });
+        }
+        let Some(range) = text_range(&guest.code) else {
+            return Err(Error::Text { guest: guest.name });
+        };
+        let functions = guest.code.functions();
+        let windows = if guest.code.engine().is_pulley() {
+            find_windows(&[], [])
+        } else {
+            let ranges = functions
+                .iter()
+                .map(|function| function.start..function.start.saturating_add(function.len));
+            find_windows(guest.code.text(), ranges)
+        };
+        Ok((Self::new(guest, range, functions), windows))
+    }
+
+    fn new(guest: Guest, range: TextRange, functions: Vec<CompiledFunction>) -> Self {
         let size = guest
             .bytes
             .as_ref()
@@ -293,6 +323,12 @@ enum Origin {
     Prologue(WasmOffset),
     /// Not known: the engine keeps no address map, or the function has no entry.
     None,
+}
+
+fn text_range(code: &Compiled) -> Option<TextRange> {
+    let text = code.text();
+    let len = u32::try_from(text.len()).ok()?;
+    TextRange::new(HostPc(text.as_ptr() as u64), len)
 }
 
 /// Returns the frame of a function of which the engine's own record is all there is.

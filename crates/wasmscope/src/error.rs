@@ -50,7 +50,22 @@ pub enum Error {
         /// The name that its code has already.
         known: String,
     },
+    /// A [`Profiler`](crate::Profiler) cannot run on this platform.
+    #[error(
+        "start a profiler: its signals can be used on Linux and x86-64 only; take samples with \
+         OnDemand from an epoch callback instead"
+    )]
+    Platform,
     /// The sampler said no.
     #[error("sample: {0}")]
-    Sample(#[from] wasmscope_sample::Error),
+    Sample(#[source] wasmscope_sample::Error),
+}
+
+impl From<wasmscope_sample::Error> for Error {
+    fn from(error: wasmscope_sample::Error) -> Self {
+        match error {
+            wasmscope_sample::Error::Platform => Error::Platform,
+            other => Error::Sample(other),
+        }
+    }
 }

@@ -1,9 +1,9 @@
 //! Host calls as markers, from the embedder's call hook.
 
-use crate::profiler::Inner;
+use crate::collector::Collector;
 use std::sync::Arc;
 use std::time::Duration;
-use wasmscope_sample::{StackCapture, monotonic_nanos};
+use wasmscope_sample::{Sampler, StackCapture, monotonic_nanos};
 use wasmtime::CallHook;
 
 /// How many frames of a host call's caller are kept.
@@ -29,7 +29,7 @@ const CALLER_FRAMES: usize = 256;
 /// ```
 #[derive(Debug)]
 pub struct HostCalls {
-    profiler: Arc<Inner>,
+    sampler: Arc<Sampler<Collector>>,
     threshold: u64,
     open: OpenCalls,
     /// Made when the first long call returns: many stores have none.
@@ -37,9 +37,9 @@ pub struct HostCalls {
 }
 
 impl HostCalls {
-    pub(crate) fn new(profiler: Arc<Inner>, threshold: Duration) -> Self {
+    pub(crate) fn new(sampler: Arc<Sampler<Collector>>, threshold: Duration) -> Self {
         Self {
-            profiler,
+            sampler,
             threshold: u64::try_from(threshold.as_nanos()).unwrap_or(u64::MAX),
             open: OpenCalls::default(),
             capture: None,
@@ -63,12 +63,11 @@ impl HostCalls {
             return;
         };
         let mut frames = Vec::with_capacity(CALLER_FRAMES);
-        let code = self.profiler.sampler.code();
+        let code = self.sampler.code();
         self.capture
-            .get_or_insert_with(|| self.profiler.sampler.stack_capture())
+            .get_or_insert_with(|| self.sampler.stack_capture())
             .capture(&code, CALLER_FRAMES, &mut frames);
-        self.profiler
-            .sampler
+        self.sampler
             .sink_undrained()
             .host_call(thread, labels, (start, end), &frames);
     }

@@ -1,8 +1,8 @@
 //! The size of a guest's memories over time.
 
-use crate::profiler::Inner;
+use crate::collector::Collector;
 use std::sync::Arc;
-use wasmscope_sample::monotonic_nanos;
+use wasmscope_sample::{Sampler, monotonic_nanos};
 use wasmtime::ResourceLimiter;
 
 /// Records each growth of a store's linear memories, as a counter of the profile;
@@ -12,7 +12,7 @@ use wasmtime::ResourceLimiter;
 /// an embedder's own limiter calls [`grown`](Self::grown) instead.
 #[derive(Debug)]
 pub struct MemoryTrack {
-    profiler: Arc<Inner>,
+    sampler: Arc<Sampler<Collector>>,
     name: String,
     bytes: i64,
     /// The growth that was allowed last, in case the engine then fails to carry it
@@ -21,9 +21,9 @@ pub struct MemoryTrack {
 }
 
 impl MemoryTrack {
-    pub(crate) fn new(profiler: Arc<Inner>, name: String) -> Self {
+    pub(crate) fn new(sampler: Arc<Sampler<Collector>>, name: String) -> Self {
         Self {
-            profiler,
+            sampler,
             name,
             bytes: 0,
             last: 0,
@@ -48,8 +48,7 @@ impl MemoryTrack {
     fn change(&mut self, by: i64) {
         self.last = by;
         self.bytes = self.bytes.saturating_add(by);
-        self.profiler
-            .sampler
+        self.sampler
             .sink_undrained()
             .count(&self.name, monotonic_nanos(), self.bytes);
     }

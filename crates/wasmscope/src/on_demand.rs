@@ -1,7 +1,8 @@
 //! Samples that the embedder takes itself, where and when it likes.
 //!
-//! For engines and platforms without native frames (Pulley), and for embedders that
-//! used `wasmtime::GuestProfiler` and keep its way of working.
+//! For engines without native frames (Pulley), for platforms where signals cannot be
+//! used, and for embedders that used `wasmtime::GuestProfiler` and keep its way of
+//! working.
 
 use crate::code::Code;
 use crate::collector::{Collected, Collector, Limits};
@@ -9,7 +10,6 @@ use crate::error::Error;
 use crate::guest::Guest;
 use crate::host_calls::OpenCalls;
 use crate::labels::Labels;
-use crate::profiler::prepare;
 use crate::recording::Recording;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -27,7 +27,8 @@ use wasmtime::{AsContext, CallHook, WasmBacktrace};
 /// Everything that `wasmtime::GuestProfiler` does, with source lines, CPU time, host
 /// calls by name, and every format. Like it, it sees a guest only where the embedder
 /// is called: with epochs at function entries and loop heads. That bias is the
-/// method's; [`Profiler`](crate::Profiler) has none, where signals can be used.
+/// method's; [`Profiler`](crate::Profiler) has none, where it starts. This one works
+/// wherever the engine does.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -64,18 +65,19 @@ use wasmtime::{AsContext, CallHook, WasmBacktrace};
 pub struct OnDemand {
     collector: Collector,
     codes: Vec<Arc<Code>>,
+    /// Where stacks are walked; elsewhere the engine is asked for them.
     native: Option<Native>,
     interval: Duration,
     start: SystemTime,
     start_nanos: u64,
-    /// The CPU clock at the last sample, and whose it was.
-    last_cpu: (std::thread::ThreadId, Duration),
+    /// Whose CPU clock it was at the last sample, and what it said.
+    last_cpu: (std::thread::ThreadId, Option<Duration>),
     max_frames: usize,
     labels: Labels,
     open: OpenCalls,
     counted: Accounting,
     frames: Vec<RawFrame>,
-    /// Text offsets by guest and offset in its binary, where the engine interprets.
+    /// Text offsets by guest and offset in its binary, where stacks are the engine's.
     texts: HashMap<(usize, u32), u32>,
 }
 
@@ -107,9 +109,9 @@ impl OnDemand {
         let mut interprets = false;
         for guest in guests {
             interprets |= guest.code.engine().is_pulley();
-            let (code, windows) = prepare(guest)?;
+            let (code, windows) = Code::prepare(guest)?;
             // The same code twice is one guest.
-            let Some(more) = map.with(code.range, windows.into()) else {
+            let Some(more) = map.with(code.range, windows) else {
                 continue;
             };
             map = more;
@@ -117,13 +119,15 @@ impl OnDemand {
             collector.add_code(code.clone());
             codes.push(code);
         }
+        let capture = if interprets {
+            None
+        } else {
+            StackCapture::new()
+        };
         Ok(Self {
             collector,
             codes,
-            native: (!interprets).then(|| Native {
-                map,
-                capture: StackCapture::new(),
-            }),
+            native: capture.map(|capture| Native { map, capture }),
             interval,
             start: SystemTime::now(),
             start_nanos: monotonic_nanos(),
@@ -149,9 +153,9 @@ impl OnDemand {
         self.labels = self.labels.clone().with("instance", instance);
     }
 
-    /// Says what the engine's `Config::wasm_backtrace_max_frames` is, if that was set
-    /// and the engine interprets: a stack of that many frames counts as cut. 20, the
-    /// engine's default, unless set.
+    /// Says what the engine's `Config::wasm_backtrace_max_frames` is, if that was set:
+    /// where stacks are the engine's own, one of that many frames counts as cut. 20,
+    /// the engine's default, unless set.
     #[must_use]
     pub fn max_frames(mut self, frames: usize) -> Self {
         self.max_frames = frames;
@@ -161,9 +165,10 @@ impl OnDemand {
     /// Takes a sample of the calling thread's stack, with the CPU time that the
     /// thread used since the last one, if that was taken on the same thread.
     ///
-    /// Natively the whole stack is walked, through the host and other stores. Where
-    /// the engine interprets, it is the engine's own backtrace of `store`, which has
-    /// at most `Config::wasm_backtrace_max_frames` frames: 20 unless set.
+    /// On Linux and x86-64 the whole stack is walked, through the host and other
+    /// stores. Where the engine interprets, and on other platforms, it is the engine's
+    /// own backtrace of `store`, which has at most `Config::wasm_backtrace_max_frames`
+    /// frames: 20 unless set.
     pub fn sample(&mut self, store: impl AsContext) {
         let (before, now) = (
             self.last_cpu,
@@ -171,7 +176,12 @@ impl OnDemand {
         );
         self.last_cpu = now;
         // On another thread than the last sample's, its clock tells nothing.
-        let used = (before.0 == now.0).then(|| now.1.saturating_sub(before.1));
+        let used = match (before.1, now.1) {
+            (Some(earlier), Some(later)) if before.0 == now.0 => {
+                Some(later.saturating_sub(earlier))
+            }
+            _ => None,
+        };
         self.take_sample(store, used);
     }
 
@@ -253,7 +263,7 @@ impl OnDemand {
     /// Puts the current stack into `self.frames`, newest first.
     fn walk(&mut self, store: impl AsContext) -> StackEnd {
         let Some(native) = &mut self.native else {
-            return self.walk_interpreted(store);
+            return self.ask_engine(store);
         };
         let end = native
             .capture
@@ -270,7 +280,8 @@ impl OnDemand {
         end
     }
 
-    fn walk_interpreted(&mut self, store: impl AsContext) -> StackEnd {
+    /// Puts the engine's own backtrace there instead.
+    fn ask_engine(&mut self, store: impl AsContext) -> StackEnd {
         self.frames.clear();
         let backtrace = WasmBacktrace::force_capture(store);
         for frame in backtrace.frames() {

@@ -3,7 +3,7 @@
 use crate::code::Code;
 use crate::collector::{Collector, Limits};
 use crate::error::Error;
-use crate::guest::{Compiled, Guest};
+use crate::guest::Guest;
 use crate::host_calls::HostCalls;
 use crate::memory_track::MemoryTrack;
 use crate::recording::Recording;
@@ -11,13 +11,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
-use wasmscope_address::{HostPc, TextRange};
 use wasmscope_profile::Profile;
 use wasmscope_sample::{
     Accounting, Clock, HostFrames, Mechanism, Options, Rate, Sampler, ThreadGuard, ThreadId,
     ThreadReport, monotonic_nanos,
 };
-use wasmscope_walk::{Native, Windows};
 
 /// Samples guests of this process by timer. Cheap to clone; all clones are one
 /// profiler, which ends when the last is dropped.
@@ -103,8 +101,9 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`Error::Sample`] when the signal handler or the drain thread cannot be set
-    /// up.
+    /// [`Error::Platform`] where signals cannot be used, which is everywhere but on
+    /// Linux and x86-64: [`OnDemand`](crate::OnDemand) works there. [`Error::Sample`]
+    /// when the signal handler or the drain thread cannot be set up.
     pub fn start(self) -> Result<Profiler, Error> {
         let interval = self.options.rate.interval();
         let clock = self.options.clock;
@@ -116,21 +115,21 @@ impl Builder {
                 interval,
                 window: Mutex::new(Window::begin()),
                 guests: Mutex::default(),
-                sampler,
+                sampler: Arc::new(sampler),
             }),
         })
     }
 }
 
 /// What all clones of a profiler share.
-pub(crate) struct Inner {
+struct Inner {
     product: String,
     clock: Clock,
     interval: Duration,
     window: Mutex<Window>,
     /// Registered guests by where their text starts.
     guests: Mutex<HashMap<u64, Known>>,
-    pub(crate) sampler: Sampler<Collector>,
+    sampler: Arc<Sampler<Collector>>,
 }
 
 /// A registered guest, or one whose last registration is being dropped.
@@ -190,7 +189,7 @@ impl Profiler {
         if guest.code.engine().is_pulley() {
             return Err(Error::Pulley { guest: guest.name });
         }
-        let (code, windows) = prepare(guest)?;
+        let (code, windows) = Code::prepare(guest)?;
         let start = code.range.start().0;
         let name = code.name();
         let mut guests = lock(&self.inner.guests);
@@ -213,7 +212,7 @@ impl Profiler {
         }
         let code = Arc::new(code);
         self.inner.sampler.sink().add_code(code.clone());
-        if let Err(error) = self.inner.sampler.add_code(code.range, windows.into()) {
+        if let Err(error) = self.inner.sampler.add_code(code.range, windows) {
             self.inner.sampler.sink_undrained().forget_code(&code);
             return Err(error.into());
         }
@@ -305,14 +304,14 @@ impl Profiler {
     /// at least `threshold` become markers.
     #[must_use]
     pub fn host_calls(&self, threshold: Duration) -> HostCalls {
-        HostCalls::new(self.inner.clone(), threshold)
+        HostCalls::new(self.inner.sampler.clone(), threshold)
     }
 
     /// Returns a recorder of one guest's memory size, to be used as (or from) its
     /// store's resource limiter.
     #[must_use]
     pub fn memory_track(&self, name: impl Into<String>) -> MemoryTrack {
-        MemoryTrack::new(self.inner.clone(), name.into())
+        MemoryTrack::new(self.inner.sampler.clone(), name.into())
     }
 
     fn record(&self, take: bool) -> Recording {
@@ -453,39 +452,4 @@ impl Inner {
             self.sampler.sink_undrained().replace_code(id, code, frozen);
         }
     }
-}
-
-/// Checks a guest and finds the windows of its code, of which there are none where
-/// the engine interprets.
-pub(crate) fn prepare(guest: Guest) -> Result<(Code, Vec<wasmscope_walk::Window<Native>>), Error> {
-    if guest.code.engine().get_guest_debug() {
-        return Err(Error::GuestDebug { guest: guest.name });
-    }
-    let is_binary = |bytes: &[u8]| bytes.starts_with(b"\0asm");
-    if guest
-        .bytes
-        .as_ref()
-        .is_some_and(|bytes| !is_binary((**bytes).as_ref()))
-    {
-        return Err(Error::Bytes { guest: guest.name });
-    }
-    let Some(range) = text_range(&guest.code) else {
-        return Err(Error::Text { guest: guest.name });
-    };
-    let functions = guest.code.functions();
-    let windows = if guest.code.engine().is_pulley() {
-        Vec::new()
-    } else {
-        let ranges = functions
-            .iter()
-            .map(|function| function.start..function.start.saturating_add(function.len));
-        Windows::<Native>::classify(guest.code.text(), ranges).into_vec()
-    };
-    Ok((Code::new(guest, range, functions), windows))
-}
-
-fn text_range(code: &Compiled) -> Option<TextRange> {
-    let text = code.text();
-    let len = u32::try_from(text.len()).ok()?;
-    TextRange::new(HostPc(text.as_ptr() as u64), len)
 }

@@ -3,19 +3,27 @@
 //! and with what that one leaves out.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
+#![allow(
+    unexpected_cfgs,
+    reason = "`wasmscope_portable` is set by hand, to test what happens elsewhere"
+)]
 
 #[path = "support/call_graph.rs"]
 mod call_graph;
 
 use call_graph::CallGraph;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wasmscope::profile::{Category, Profile};
-use wasmscope::{Guest, OnDemand};
+use wasmscope::{Error, Guest, OnDemand, Profiler};
 use wasmtime::{Config, Engine, GuestProfiler, Linker, Module, Store, UpdateDeadline};
 
 const INTERVAL: Duration = Duration::from_millis(1);
+
+/// Deeper than any stack of the call graph.
+const MOST_FRAMES: usize = 1000;
 
 /// Each sample's guest frames by name, newest first.
 fn stacks(profile: &Profile) -> Vec<Vec<String>> {
@@ -66,7 +74,11 @@ fn run_with_epochs(
     prepare: impl FnOnce(&Engine, &Module),
     mut sample: impl FnMut(wasmtime::StoreContextMut<'_, ()>) + Send + Sync + 'static,
 ) {
-    let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+    // Where stacks are the engine's own, they end at so many frames.
+    let config = &mut Config::new();
+    config.epoch_interruption(true);
+    config.wasm_backtrace_max_frames(NonZeroUsize::new(MOST_FRAMES));
+    let engine = Engine::new(config).unwrap();
     let module = Module::new(&engine, graph.wat(true)).unwrap();
     prepare(&engine, &module);
     let mut linker = Linker::new(&engine);
@@ -107,7 +119,8 @@ fn the_same_samples_as_guest_profiler_side_by_side() {
         &graph,
         |engine, module| {
             let guest = Guest::module("graph", module);
-            *ours.lock().unwrap() = Some(OnDemand::new(INTERVAL, [guest]).unwrap());
+            let profiler = OnDemand::new(INTERVAL, [guest]).unwrap();
+            *ours.lock().unwrap() = Some(profiler.max_frames(MOST_FRAMES));
             let modules = [("graph".to_owned(), module.clone())];
             let profiler = GuestProfiler::new(engine, "graph", INTERVAL, modules).unwrap();
             *theirs.lock().unwrap() = Some(profiler);
@@ -336,4 +349,21 @@ fn two_instances_of_one_module_are_told_apart() {
     // One check at the function's entry and one at each turn of its loop.
     assert_eq!((count("first"), count("second")), (21, 61));
     assert_eq!(recording.profile().total().count, 82);
+}
+
+#[test]
+fn where_signals_cannot_be_used_the_profiler_says_so() {
+    let works = cfg!(all(
+        target_os = "linux",
+        target_arch = "x86_64",
+        not(wasmscope_portable)
+    ));
+    match Profiler::builder().start() {
+        Ok(_) => assert!(works),
+        Err(error) => {
+            assert!(!works, "{error}");
+            assert!(matches!(error, Error::Platform), "{error}");
+            assert!(error.to_string().contains("OnDemand"), "{error}");
+        }
+    }
 }

@@ -3,22 +3,21 @@
 
 #![expect(unsafe_code, reason = "gettid is a C function")]
 
-use crate::Error;
-use crate::alt_stack::{self, AltStack};
-use crate::clock::{self, Clock};
-use crate::handler::{self, Attachment, Scratch, Shared};
-use crate::published::ReaderSlot;
-use crate::ring::Ring;
-use crate::sampler::{Options, Registry, lock};
-use crate::stack_memory::StackBounds;
-use crate::thread::{Counts, ThreadId, ThreadState, Timing};
-use crate::timer::Timer;
+use super::alt_stack::{self, AltStack};
+use super::cpu_clock::thread_cpu_nanos;
+use super::handler::{self, Attachment, Scratch, Shared};
+use super::published::ReaderSlot;
+use super::registry::{Registry, lock};
+use super::ring::Ring;
+use super::stack_memory::StackBounds;
+use super::thread::{Counts, ThreadState, Timing};
+use super::timer::Timer;
+use crate::{Clock, Error, Options, ThreadId, monotonic_nanos};
 use std::cell::{RefCell, UnsafeCell};
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Duration;
 
 /// Keeps the calling thread attached; dropping it detaches the thread. Must be
 /// dropped on that thread, hence not `Send`.
@@ -87,8 +86,8 @@ impl ThreadGuard {
             address as usize,
         )
         .map_err(failed("arm its timer"))?;
-        let cpu = clock::thread_cpu_nanos();
-        let attached = clock::monotonic_nanos();
+        let cpu = thread_cpu_nanos();
+        let attached = monotonic_nanos();
         state.counts.last_cpu.store(cpu, Ordering::Relaxed);
         let timing = Timing {
             origin: timer.origin(),
@@ -151,17 +150,4 @@ pub fn current_thread() -> Option<(ThreadId, u64)> {
 #[must_use]
 pub fn is_attached() -> bool {
     handler::is_attached()
-}
-
-/// Returns the CPU time that the calling thread has used.
-#[must_use]
-pub fn thread_cpu_time() -> Duration {
-    Duration::from_nanos(clock::thread_cpu_nanos())
-}
-
-/// Returns the current time in nanoseconds of `CLOCK_MONOTONIC`, the clock of
-/// [`Sample::monotonic_nanos`](crate::Sample::monotonic_nanos).
-#[must_use]
-pub fn monotonic_nanos() -> u64 {
-    clock::monotonic_nanos()
 }

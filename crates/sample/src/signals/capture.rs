@@ -3,17 +3,13 @@
 //! For samples that are taken when the embedder asks, and for whoever wants to know
 //! which guest called the host function that runs now.
 
-#![expect(unsafe_code, reason = "reads the stack and frame pointers")]
-
-use crate::code_map::CodeMap;
-use crate::handler::stack_end;
-use crate::record::{RawFrame, StackEnd};
-use crate::stack_memory::{MappingQuery, StackBounds, StackMemory};
+use super::handler::stack_end;
+use super::stack_memory::{MappingQuery, StackBounds, StackMemory};
+use crate::{CodeMap, RawFrame, StackEnd};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use wasmscope_address::HostPc;
-use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
+use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder, here};
 use wasmscope_walk::{FrameKind, Native};
 
 /// Captures stacks of whatever thread calls it. Making one reads which libraries
@@ -25,13 +21,13 @@ pub struct StackCapture {
 }
 
 impl StackCapture {
-    /// Prepares to capture.
+    /// Prepares to capture; `None` on platforms where stacks cannot be walked.
     #[must_use]
-    pub fn new() -> Self {
-        Self::with(
+    pub fn new() -> Option<Self> {
+        Some(Self::with(
             Arc::new(HostObjects::load()),
             Arc::new(MappingQuery::open()),
-        )
+        ))
     }
 
     pub(crate) fn with(objects: Arc<HostObjects>, query: Arc<MappingQuery>) -> Self {
@@ -77,37 +73,8 @@ impl StackCapture {
     }
 }
 
-impl Default for StackCapture {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl fmt::Debug for StackCapture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StackCapture").finish_non_exhaustive()
-    }
-}
-
-/// Returns the registers of the function that this is inlined into, at this point.
-#[inline(always)]
-fn here() -> wasmscope_walk::x86_64::Registers {
-    let (pc, sp, fp): (u64, u64, u64);
-    // SAFETY: copies three registers; touches neither memory nor flags.
-    unsafe {
-        std::arch::asm!(
-            "lea {pc}, [rip]",
-            "mov {sp}, rsp",
-            "mov {fp}, rbp",
-            pc = out(reg) pc,
-            sp = out(reg) sp,
-            fp = out(reg) fp,
-            options(nomem, nostack, preserves_flags),
-        );
-    }
-    wasmscope_walk::x86_64::Registers {
-        pc: HostPc(pc),
-        sp,
-        fp,
     }
 }

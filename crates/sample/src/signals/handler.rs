@@ -10,19 +10,19 @@
     reason = "installs a signal handler, reads its context, and finds the thread's state through a raw pointer"
 )]
 
-use crate::clock::{self, Clock, Mechanism};
-use crate::code_map::CodeMap;
-use crate::host_run::{HostRun, HostRuns};
-use crate::published::Published;
-use crate::record::{RawFrame, RecordWriter, Sample, StackEnd};
-use crate::stack_memory::{MappingQuery, StackMemory};
-use crate::thread::{Counts, ThreadId, ThreadState, Timing};
-use crate::timer::Origin;
-use crate::{Error, HostFrames};
+use super::cpu_clock::thread_cpu_nanos;
+use super::host_run::{HostRun, HostRuns};
+use super::published::Published;
+use super::record::RecordWriter;
+use super::stack_memory::{MappingQuery, StackMemory};
+use super::thread::{Counts, ThreadState, Timing};
+use super::timer::Origin;
+use super::wake::Wake;
+use crate::now::monotonic_nanos;
+use crate::{Clock, CodeMap, Error, HostFrames, Mechanism, RawFrame, Sample, StackEnd, ThreadId};
 use std::cell::{Cell, UnsafeCell};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -41,8 +41,8 @@ pub(crate) struct Shared {
     pub(crate) cpu_time: bool,
     pub(crate) max_frames: usize,
     pub(crate) query: Arc<MappingQuery>,
-    /// An eventfd that the drain thread waits on.
-    pub(crate) wake: OwnedFd,
+    /// Wakes the drain thread.
+    pub(crate) wake: Wake,
 }
 
 /// What walkers know about this process's code.
@@ -224,9 +224,9 @@ fn on_tick(attachment: &Attachment, info: &libc::siginfo_t, context: &libc::ucon
     let Some(overruns) = overruns_if_from(timing.origin, info) else {
         return false;
     };
-    let now = clock::monotonic_nanos();
+    let now = monotonic_nanos();
     let cpu = (attachment.shared.cpu_time || timing.mechanism.clock() == Clock::Cpu)
-        .then(clock::thread_cpu_nanos);
+        .then(thread_cpu_nanos);
     let counts = &state.counts;
     if let Some(ticks) = ticks_due(state, timing, overruns, cpu) {
         if now < counts.rest_until.load(Ordering::Relaxed) {
@@ -236,7 +236,7 @@ fn on_tick(attachment: &Attachment, info: &libc::siginfo_t, context: &libc::ucon
         }
         take_sample(attachment, context, now, cpu, ticks);
     }
-    let end = clock::monotonic_nanos();
+    let end = monotonic_nanos();
     let spent = end.wrapping_sub(now);
     Counts::add(&counts.spent, spent);
     // One long handler may have been put off the processor meanwhile; two in a row
@@ -311,10 +311,7 @@ fn take_sample(
     }
     Counts::add(&counts.kept, 1);
     if half_full {
-        let one = 1u64;
-        // SAFETY: the descriptor is open as long as `shared` is, and the buffer is
-        // eight bytes, as an eventfd wants. The call is async-signal-safe.
-        unsafe { libc::write(shared.wake.as_raw_fd(), (&raw const one).cast(), 8) };
+        shared.wake.wake();
     }
 }
 

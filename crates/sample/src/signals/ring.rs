@@ -13,7 +13,7 @@
 //!         |                    | the making      |
 //! ```
 //!
-//! What the words mean is the business of [`crate::record`].
+//! What the words mean is the business of `record`.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 

@@ -5,7 +5,7 @@
     reason = "timer_create, perf_event_open and fcntl are C functions"
 )]
 
-use crate::clock::{Clock, Mechanism};
+use crate::{Clock, Mechanism};
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

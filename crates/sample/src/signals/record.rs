@@ -9,101 +9,12 @@
 //!   word 5.. frames, newest first
 //! ```
 
-use crate::ring::{Reader, Writer};
+use super::ring::{Reader, Writer};
+use crate::{RawFrame, Sample, StackEnd};
 use std::time::Duration;
-use wasmscope_address::HostPc;
 
 const HEADER: usize = 5;
 const UNKNOWN: u64 = u64::MAX;
-
-/// One frame of a sample: an address, and whether it is the guest's or the host's.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(transparent)]
-pub struct RawFrame(u64);
-
-impl RawFrame {
-    // User addresses on x86-64 and aarch64 leave the top bits free.
-    const HOST: u64 = 1 << 63;
-    const RETURN: u64 = 1 << 62;
-
-    /// Stands for one or more host frames that were not kept one by one.
-    pub const HOST_RUN: RawFrame = RawFrame(Self::HOST);
-
-    /// Makes a frame in guest code (or one of the engine's trampolines beside it).
-    /// `is_return_address` is false where `pc` is the instruction that was about to
-    /// run, and true where it is the one after a call.
-    #[must_use]
-    pub const fn guest(pc: HostPc, is_return_address: bool) -> Self {
-        Self(
-            (pc.0 & !(Self::HOST | Self::RETURN))
-                | if is_return_address { Self::RETURN } else { 0 },
-        )
-    }
-
-    /// Makes a frame in host code.
-    #[must_use]
-    pub const fn host(pc: HostPc, is_return_address: bool) -> Self {
-        Self(Self::guest(pc, is_return_address).0 | Self::HOST)
-    }
-
-    /// Returns the program counter: the instruction that was about to run, or a
-    /// return address. Zero for [`RawFrame::HOST_RUN`].
-    #[must_use]
-    pub const fn pc(self) -> HostPc {
-        HostPc(self.0 & !(Self::HOST | Self::RETURN))
-    }
-
-    /// Returns an address within the instruction that the frame is at: the program
-    /// counter, or one byte before a return address, which lies within the call.
-    #[must_use]
-    pub const fn lookup_pc(self) -> HostPc {
-        let pc = self.pc();
-        HostPc(if self.is_return_address() {
-            pc.0.wrapping_sub(1)
-        } else {
-            pc.0
-        })
-    }
-
-    /// Tells whether the frame is the host's.
-    #[must_use]
-    pub const fn is_host(self) -> bool {
-        self.0 & Self::HOST != 0
-    }
-
-    /// Tells whether the program counter is a return address.
-    #[must_use]
-    pub const fn is_return_address(self) -> bool {
-        self.0 & Self::RETURN != 0
-    }
-}
-
-/// How a sample's walk ended.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum StackEnd {
-    /// At the thread's root, or where its fiber begins.
-    Root,
-    /// Earlier: frames further out are missing.
-    Cut,
-}
-
-/// One sample, as a [`Sink`](crate::Sink) gets it.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample<'a> {
-    /// When it was taken, in nanoseconds of `CLOCK_MONOTONIC`.
-    pub monotonic_nanos: u64,
-    /// How many intervals of the sampled clock it stands for: itself, and those
-    /// whose samples were lost just before it.
-    pub ticks: u64,
-    /// CPU time that the thread used since its previous sample, where measured.
-    pub cpu: Option<Duration>,
-    /// The label that the thread had set, see [`set_label`](crate::set_label).
-    pub label: u64,
-    /// How the walk ended.
-    pub end: StackEnd,
-    /// The frames, newest first.
-    pub frames: &'a [RawFrame],
-}
 
 /// Writes a record's frames, then its header.
 pub(crate) struct RecordWriter<'a> {
@@ -124,7 +35,7 @@ impl<'a> RecordWriter<'a> {
     /// Appends a frame; false when the ring is full.
     #[inline]
     pub(crate) fn frame(&mut self, frame: RawFrame) -> bool {
-        self.writer.push(frame.0)
+        self.writer.push(frame.to_word())
     }
 
     /// Completes and publishes the record; returns what [`Writer::commit`] returns.
@@ -161,7 +72,11 @@ pub(crate) fn read(
     }
     let [monotonic_nanos, ticks, cpu, label] = header;
     frames.clear();
-    frames.extend(reader.take(words.saturating_sub(HEADER)).map(RawFrame));
+    frames.extend(
+        reader
+            .take(words.saturating_sub(HEADER))
+            .map(RawFrame::from_word),
+    );
     take(&Sample {
         monotonic_nanos,
         ticks,
@@ -180,7 +95,8 @@ pub(crate) fn read(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ring::Ring;
+    use crate::signals::ring::Ring;
+    use wasmscope_address::HostPc;
 
     #[test]
     fn a_record_comes_out_as_it_went_in() {
@@ -212,14 +128,5 @@ mod tests {
                 "only one record"
             )));
         }
-    }
-
-    #[test]
-    fn frames_keep_their_address_and_kind() {
-        let frame = RawFrame::guest(HostPc(0x7f00_0000_1000), true);
-        assert!(!frame.is_host() && frame.is_return_address());
-        assert_eq!(frame.lookup_pc(), HostPc(0x7f00_0000_0fff));
-        assert!(RawFrame::HOST_RUN.is_host());
-        assert_eq!(RawFrame::HOST_RUN.pc(), HostPc(0));
     }
 }

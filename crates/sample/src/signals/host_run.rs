@@ -210,7 +210,7 @@ fn unwind(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::code_map::CodeMap;
+    use crate::CodeMap;
     use wasmscope_walk::{Cut, Words};
 
     /// Host frames of two words, the return address above; `0` is the root. Counts

@@ -1,0 +1,187 @@
+//! What stands where [`signals`](crate) cannot be used: the same names, so that
+//! embedders write one program. A sampler does not start here, so that there is
+//! never one whose other methods could be called.
+
+use crate::{CodeMap, Error, Options, RawFrame, Sink, StackEnd, ThreadId, ThreadReport};
+use std::convert::Infallible;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut, Range};
+use wasmscope_address::TextRange;
+
+/// Samples threads; there is none on this platform.
+#[derive(Debug)]
+pub struct Sampler<S: Sink> {
+    never: Infallible,
+    sink: PhantomData<S>,
+}
+
+impl<S: Sink> Sampler<S> {
+    /// Starts no sampler.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Platform`], always.
+    pub fn start(options: Options, sink: S) -> Result<Self, Error> {
+        drop((options, sink));
+        Err(Error::Platform)
+    }
+
+    /// Returns the options it was started with.
+    #[must_use]
+    pub fn options(&self) -> &Options {
+        match self.never {}
+    }
+
+    /// Samples the calling thread until the guard is dropped.
+    ///
+    /// # Errors
+    ///
+    /// None: there is no sampler to call it on.
+    pub fn attach_thread(&self) -> Result<ThreadGuard, Error> {
+        match self.never {}
+    }
+
+    /// Adds guest code.
+    ///
+    /// # Errors
+    ///
+    /// None: there is no sampler to call it on.
+    pub fn add_code(&self, _range: TextRange, _windows: GuestWindows) -> Result<(), Error> {
+        match self.never {}
+    }
+
+    /// Removes guest code.
+    pub fn remove_code(&self, _range: TextRange) {
+        match self.never {}
+    }
+
+    /// Returns the code that is registered now.
+    #[must_use]
+    pub fn code(&self) -> CodeMap {
+        match self.never {}
+    }
+
+    /// Looks again which libraries are loaded.
+    pub fn reload_host_objects(&self) {
+        match self.never {}
+    }
+
+    /// Prepares to capture stacks without signals.
+    #[must_use]
+    pub fn stack_capture(&self) -> StackCapture {
+        match self.never {}
+    }
+
+    /// Gives access to the sink as it is.
+    pub fn sink_undrained(&self) -> SinkAccess<'_, S> {
+        match self.never {}
+    }
+
+    /// Drains all rings and then gives access to the sink.
+    pub fn sink(&self) -> SinkAccess<'_, S> {
+        match self.never {}
+    }
+
+    /// Reports on the threads whose last word the sink has not got yet.
+    #[must_use]
+    pub fn threads(&self) -> Vec<ThreadReport> {
+        match self.never {}
+    }
+}
+
+/// Access to a sampler's sink; there is none on this platform.
+#[derive(Debug)]
+pub struct SinkAccess<'a, S> {
+    never: Infallible,
+    sink: PhantomData<&'a mut S>,
+}
+
+impl<S> Deref for SinkAccess<'_, S> {
+    type Target = S;
+
+    fn deref(&self) -> &S {
+        match self.never {}
+    }
+}
+
+impl<S> DerefMut for SinkAccess<'_, S> {
+    fn deref_mut(&mut self) -> &mut S {
+        match self.never {}
+    }
+}
+
+/// Keeps a thread attached; there is none on this platform.
+#[derive(Debug)]
+pub struct ThreadGuard {
+    never: Infallible,
+    not_send: PhantomData<*const ()>,
+}
+
+impl ThreadGuard {
+    /// Returns the sampler's number of this thread.
+    #[must_use]
+    pub fn id(&self) -> ThreadId {
+        match self.never {}
+    }
+
+    /// Keeps the thread attached until it exits.
+    pub fn keep_until_thread_exits(self) {
+        match self.never {}
+    }
+}
+
+/// Captures stacks by walking them; there is none on this platform.
+#[derive(Debug)]
+pub struct StackCapture {
+    never: Infallible,
+}
+
+impl StackCapture {
+    /// Prepares to capture; `None`, since stacks cannot be walked on this platform.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        None
+    }
+
+    /// Replaces `frames` with the calling thread's stack.
+    pub fn capture(
+        &mut self,
+        _code: &CodeMap,
+        _at_most: usize,
+        _frames: &mut Vec<RawFrame>,
+    ) -> StackEnd {
+        match self.never {}
+    }
+}
+
+/// What the walk must know of a guest's code: nothing, where nothing is walked.
+#[derive(Clone, Debug)]
+pub struct GuestWindows;
+
+/// Finds what the walk must know of a compiled text; nothing on this platform.
+#[must_use]
+pub fn find_windows(
+    _text: &[u8],
+    _functions: impl IntoIterator<Item = Range<u32>>,
+) -> GuestWindows {
+    GuestWindows
+}
+
+/// Sets the label of the calling thread's samples; `None`, and no effect, since no
+/// thread is attached on this platform.
+pub fn set_label(_label: u64) -> Option<u64> {
+    None
+}
+
+/// Returns the calling thread's number and label, if it is attached to a sampler:
+/// never on this platform.
+#[must_use]
+pub fn current_thread() -> Option<(ThreadId, u64)> {
+    None
+}
+
+/// Tells whether the calling thread is attached to a sampler: never on this platform.
+#[must_use]
+pub fn is_attached() -> bool {
+    false
+}

@@ -1,0 +1,24 @@
+//! Sampling by signals, on Linux and x86-64: timers, the handler, rings, the drain
+//! thread. On other platforms [`elsewhere`](crate) stands in for it.
+
+mod alt_stack;
+mod capture;
+mod cpu_clock;
+mod guard;
+mod guest_windows;
+mod handler;
+mod host_run;
+mod published;
+mod record;
+mod registry;
+mod ring;
+mod sampler;
+mod stack_memory;
+mod thread;
+mod timer;
+mod wake;
+
+pub use capture::StackCapture;
+pub use guard::{ThreadGuard, current_thread, is_attached, set_label};
+pub use guest_windows::{GuestWindows, find_windows};
+pub use sampler::{Sampler, SinkAccess};
