@@ -1,5 +1,8 @@
 //! Listeners on the calls of WebAssembly guests.
 
+pub mod fake;
+
+mod bench;
 mod boxed;
 mod call;
 mod cause;
@@ -19,6 +22,7 @@ mod values;
 
 pub use wasmscope_address::{FuncIndex, HostPc, WasmOffset};
 
+pub use crate::bench::{EmptyStack, bench};
 pub use crate::boxed::BoxListener;
 pub use crate::call::{Call, Site};
 pub use crate::cause::Cause;

@@ -108,20 +108,21 @@ impl Value {
         }
     }
 
-    /// Reads a value of the given type from its word, and a vector's upper half from `high`.
+    /// Reads a value from the first of these words, or `None` when they are too few.
     #[inline]
-    pub(crate) fn from_words(ty: ValueType, word: u64, high: u64) -> Self {
-        match ty {
+    pub(crate) fn read(ty: ValueType, words: &[u64]) -> Option<Self> {
+        let word = *words.first()?;
+        Some(match ty {
             ValueType::I32 => Self::I32((word as u32).cast_signed()),
             ValueType::I64 => Self::I64(word.cast_signed()),
             ValueType::F32 => Self::F32(f32::from_bits(word as u32)),
             ValueType::F64 => Self::F64(f64::from_bits(word)),
-            ValueType::V128 => Self::V128(u128::from(word) | u128::from(high) << 64),
+            ValueType::V128 => Self::V128(u128::from(word) | u128::from(*words.get(1)?) << 64),
             ValueType::Ref(kind) => Self::Ref(Reference {
                 kind,
                 is_null: word == 0,
             }),
-        }
+        })
     }
 }
 

@@ -71,15 +71,9 @@ impl<'a> Values<'a> {
     #[must_use]
     #[inline]
     pub fn get(self, index: usize) -> Option<Value> {
-        if self.words.len() == self.types.len() {
-            // As many words as types: no vectors, so each has its own index.
-            return Some(Value::from_words(
-                *self.types.get(index)?,
-                *self.words.get(index)?,
-                0,
-            ));
-        }
-        self.into_iter().nth(index)
+        let ty = *self.types.get(index)?;
+        let at = self.types[..index].iter().map(|ty| ty.words()).sum();
+        Value::read(ty, self.words.get(at..)?)
     }
 
     /// Visits the values in order.
@@ -135,13 +129,9 @@ impl Iterator for ValuesIter<'_> {
     #[inline]
     fn next(&mut self) -> Option<Value> {
         let ty = *self.types.next()?;
-        let (own, rest) = self.words.split_at_checked(ty.words())?;
-        self.words = rest;
-        Some(Value::from_words(
-            ty,
-            *own.first()?,
-            own.get(1).copied().unwrap_or(0),
-        ))
+        let value = Value::read(ty, self.words)?;
+        self.words = &self.words[ty.words()..];
+        Some(value)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
