@@ -1,0 +1,135 @@
+//! The trace as JSON: one object a line for each event, open and close of a call with
+//! the same `id`.
+//!
+//! What the fields are is said where the format is, at [`crate::Format::Json`].
+
+use crate::datum::{comma, json_string, write_json_record};
+use crate::event::{Arguments, End, Event, Writer, explain};
+use crate::subject::named;
+use crate::text::shown;
+use std::fmt::Display;
+use std::io::Write;
+use wasmscope_listen::{Cause, Reference, Value, Values};
+
+/// Writes JSON.
+#[derive(Debug)]
+pub(crate) struct Json;
+
+impl Writer for Json {
+    fn begin(&mut self, _out: &mut Vec<u8>) {}
+
+    fn open(&mut self, event: &Event<'_>, arguments: &Arguments<'_>, out: &mut Vec<u8>) {
+        head("open", event, out);
+        values("args", &event.subject.params, arguments.values, out);
+        if let Some(decoded) = arguments.decoded {
+            put(out, ",\"decoded\":");
+            // A vector takes all bytes.
+            let _ = write_json_record(decoded, out);
+        }
+        put(out, "}\n");
+    }
+
+    fn close(&mut self, event: &Event<'_>, end: &End<'_>, out: &mut Vec<u8>) {
+        head("close", event, out);
+        match end {
+            End::Return {
+                values: results,
+                decoded,
+            } => {
+                put(out, ",\"end\":\"return\"");
+                values("results", &event.subject.results, *results, out);
+                if let Some(outcome) = decoded
+                    && let Some(errno) = &outcome.errno
+                {
+                    put(out, ",\"decoded\":{\"errno\":");
+                    let _ = errno.write_json(out);
+                    put(out, ",\"outputs\":");
+                    let _ = write_json_record(&outcome.outputs, out);
+                    put(out, "}");
+                }
+            }
+            End::TailCall => put(out, ",\"end\":\"tail call\""),
+            End::Abort(cause) => {
+                let (kind, message) = explain(cause);
+                put(out, ",\"end\":\"abort\",\"cause\":{\"kind\":");
+                string(kind, out);
+                match (cause, message) {
+                    (Cause::Exit(status), _) => put(out, format_args!(",\"status\":{status}")),
+                    (_, Some(message)) => {
+                        put(out, ",\"message\":");
+                        string(&message, out);
+                    }
+                    (_, None) => {}
+                }
+                put(out, "}");
+            }
+        }
+        put(out, "}\n");
+    }
+
+    fn end(&mut self, _out: &mut Vec<u8>) {}
+}
+
+fn head(kind: &str, event: &Event<'_>, out: &mut Vec<u8>) {
+    let subject = event.subject;
+    put(
+        out,
+        format_args!(
+            "{{\"event\":\"{kind}\",\"id\":{},\"time\":{},\"thread\":{},\"stack\":{},\"depth\":{},\
+             \"kind\":\"{}\",\"module\":",
+            event.id,
+            event.time.as_nanos(),
+            event.thread,
+            event.stack,
+            event.depth,
+            if subject.is_host { "host" } else { "guest" },
+        ),
+    );
+    match &subject.module {
+        Some(module) => string(module, out),
+        None => put(out, "null"),
+    }
+    put(out, ",\"function\":");
+    string(&subject.name, out);
+    put(out, format_args!(",\"index\":{}", subject.index.0));
+}
+
+fn values(field: &str, names: &[Option<String>], values: Values<'_>, out: &mut Vec<u8>) {
+    put(out, format_args!(",\"{field}\":["));
+    for (at, (name, value)) in named(names, values.iter()).enumerate() {
+        comma(at, out);
+        put(out, "{");
+        if let Some(name) = name {
+            put(out, "\"name\":");
+            string(name, out);
+            put(out, ",");
+        }
+        put(
+            out,
+            format_args!("\"type\":\"{}\",\"value\":", value.value_type()),
+        );
+        write_value(value, out);
+        put(out, "}");
+    }
+    put(out, "]");
+}
+
+/// Writes a value so that every reader of JSON gets all its bits.
+pub(crate) fn write_value(value: Value, out: &mut Vec<u8>) {
+    match value {
+        Value::I32(number) => put(out, number),
+        Value::F32(number) if number.is_finite() => put(out, format_args!("{number:?}")),
+        Value::F64(number) if number.is_finite() => put(out, format_args!("{number:?}")),
+        Value::Ref(Reference { is_null: true, .. }) => put(out, "null"),
+        value => put(out, format_args!("\"{}\"", shown(value))),
+    }
+}
+
+pub(crate) fn put(out: &mut Vec<u8>, text: impl Display) {
+    // A vector takes all bytes.
+    let _ = write!(out, "{text}");
+}
+
+pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
+    let _ = json_string(text, out);
+}
