@@ -1,6 +1,7 @@
 //! Listeners on the calls of WebAssembly guests.
 
 pub mod fake;
+pub mod listeners;
 
 mod bench;
 mod boxed;
