@@ -1,1 +1,3 @@
 //! Rewrites WebAssembly modules so that their host hears of calls.
+
+pub mod dwarf;
