@@ -31,7 +31,7 @@ pub struct Limits {
     /// `labels: "(more)"`.
     pub labels: usize,
     /// Markers, of which further ones are counted only; and as many points of memory
-    /// tracks, of which further ones are left out.
+    /// tracks, of which further ones are counted only, as are those past 1,024 tracks.
     pub markers: usize,
 }
 
@@ -102,9 +102,15 @@ pub(crate) struct HostCallMarker {
     pub(crate) node: Option<NodeId>,
 }
 
+/// The number of a track, which no other track of this process has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TrackId(pub(crate) u64);
+
 /// A value over time, as its owner reports it.
 #[derive(Clone, Debug)]
 pub(crate) struct Track {
+    pub(crate) id: TrackId,
+    /// Not its own alone: others may have it too.
     pub(crate) name: String,
     pub(crate) points: Vec<(u64, i64)>,
 }
@@ -123,6 +129,7 @@ pub(crate) struct Collected {
     pub(crate) markers: Vec<HostCallMarker>,
     pub(crate) markers_left_out: u64,
     pub(crate) tracks: Vec<Track>,
+    pub(crate) points_left_out: u64,
     pub(crate) stacks_left_out: u64,
     pub(crate) labels_left_out: u64,
 }
@@ -217,6 +224,7 @@ impl Collector {
         let still_there = taken.tracks.iter().filter_map(|track| {
             let &(time, value) = track.points.last().filter(|(_, value)| *value != 0)?;
             Some(Track {
+                id: track.id,
                 name: track.name.clone(),
                 points: vec![(time, value)],
             })
@@ -236,24 +244,21 @@ impl Collector {
     }
 
     /// Adds a point to a track, which is made when it is new.
-    pub(crate) fn count(&mut self, track: &str, time: u64, value: i64) {
+    pub(crate) fn count(&mut self, id: TrackId, name: &str, time: u64, value: i64) {
         let tracks = &mut self.collected.tracks;
-        let index = match tracks.iter().position(|known| known.name == track) {
-            Some(index) => index,
-            None if tracks.len() >= MOST_TRACKS => return,
-            None => {
-                tracks.push(Track {
-                    name: track.to_owned(),
-                    points: Vec::new(),
-                });
-                tracks.len() - 1
-            }
-        };
         let points: usize = tracks.iter().map(|track| track.points.len()).sum();
-        if let Some(track) = tracks.get_mut(index)
-            && points < self.limits.markers
-        {
-            track.points.push((time, value));
+        let known = tracks.iter().position(|known| known.id == id);
+        if points >= self.limits.markers || (known.is_none() && tracks.len() >= MOST_TRACKS) {
+            self.collected.points_left_out += 1;
+            return;
+        }
+        match known.and_then(|index| tracks.get_mut(index)) {
+            Some(track) => track.points.push((time, value)),
+            None => tracks.push(Track {
+                id,
+                name: name.to_owned(),
+                points: vec![(time, value)],
+            }),
         }
     }
 

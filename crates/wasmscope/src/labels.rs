@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
@@ -19,10 +18,7 @@ use std::time::{Duration, Instant};
 /// use wasmscope::Labels;
 ///
 /// let labels = Labels::new().with("tenant", "acme").with_number("request", 17);
-/// {
-///     let _scope = labels.enter();
-///     // Samples of this thread carry both labels here.
-/// }
+/// let answer = labels.scope(|| 42); // samples of this thread carry both labels in there
 /// let future = labels.follow(async { /* ... and here, on any thread. */ });
 /// # drop(future);
 /// ```
@@ -151,17 +147,15 @@ impl Labels {
             .map(|(_, value)| value)
     }
 
-    /// Makes this set current on the calling thread until the guard is dropped; the
-    /// set that was current before is then current again. Guards must be dropped in
-    /// reverse order, so do not hold one across an `await`: use
-    /// [`follow`](Self::follow) there.
-    pub fn enter(&self) -> LabelScope<'_> {
-        LabelScope {
+    /// Makes this set current on the calling thread while `work` runs; however that
+    /// ends, the set that was current before is then current again. For a future, use
+    /// [`follow`](Self::follow).
+    pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
+        let _scope = Scope {
             // On a thread that is not sampled there is nothing to note.
             before: is_sampled().then(|| exchange(self.id())),
-            labels: PhantomData,
-            not_send: PhantomData,
-        }
+        };
+        work()
     }
 
     /// Makes this set current whenever `future` is polled, on whichever thread.
@@ -224,16 +218,13 @@ impl PartialEq for Labels {
 
 impl Eq for Labels {}
 
-/// Keeps a label set current; see [`Labels::enter`].
-#[derive(Debug)]
-#[must_use = "the labels are current until this is dropped"]
-pub struct LabelScope<'a> {
+/// Makes the set that was current before current again. Never handed out: only a
+/// function's own frame makes sure that scopes end in reverse order.
+struct Scope {
     before: Option<u64>,
-    labels: PhantomData<&'a Labels>,
-    not_send: PhantomData<*const ()>,
 }
 
-impl Drop for LabelScope<'_> {
+impl Drop for Scope {
     fn drop(&mut self) {
         if let Some(before) = self.before {
             exchange(before);
@@ -260,8 +251,7 @@ impl<F: Future> Future for Labelled<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        let _scope = this.labels.enter();
-        this.future.as_mut().poll(context)
+        this.labels.scope(|| this.future.as_mut().poll(context))
     }
 }
 
@@ -309,6 +299,29 @@ mod tests {
         drop((first, second));
         let third = Labels::new().with("tenant", "same").with_number("n", 1);
         assert_eq!(third.id(), kept, "within the grace period");
+    }
+
+    #[test]
+    fn a_scope_ends_with_its_work_however_that_ends() {
+        let profiler = crate::Profiler::builder().start().unwrap();
+        let thread = profiler.attach_thread().unwrap();
+        let current = || wasmscope_sample::current_thread().map(|(_, label)| label);
+        let [outer, inner] = ["outer", "inner"].map(|name| Labels::new().with("scope", name));
+        let answer = outer.scope(|| {
+            assert_eq!(current(), Some(outer.id()));
+            let panicked = std::panic::catch_unwind(|| {
+                inner.scope(|| {
+                    assert_eq!(current(), Some(inner.id()));
+                    std::panic::resume_unwind(Box::new("the work failed"))
+                })
+            });
+            assert!(panicked.is_err());
+            assert_eq!(current(), Some(outer.id()));
+            42
+        });
+        assert_eq!((answer, current()), (42, Some(0)));
+        drop(thread);
+        assert_eq!(outer.scope(current), None, "not sampled any more");
     }
 
     #[test]

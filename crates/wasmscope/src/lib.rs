@@ -51,7 +51,7 @@ pub use collector::Limits;
 pub use error::Error;
 pub use guest::Guest;
 pub use host_calls::HostCalls;
-pub use labels::{LabelScope, LabelValue, Labelled, Labels};
+pub use labels::{LabelValue, Labelled, Labels};
 pub use memory_track::MemoryTrack;
 pub use on_demand::OnDemand;
 pub use profiler::{Builder, Profiler, Registration};

@@ -1,18 +1,21 @@
 //! The size of a guest's memories over time.
 
-use crate::collector::Collector;
+use crate::collector::{Collector, TrackId};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use wasmscope_sample::{Sampler, monotonic_nanos};
 use wasmtime::ResourceLimiter;
 
 /// Records each growth of a store's linear memories, as a counter of the profile;
-/// dropping it brings the counter to zero. Each store needs a name of its own.
+/// dropping it brings the counter to zero. Stores may have the same name: each has a
+/// counter of its own.
 ///
 /// It is a [`ResourceLimiter`] that allows everything, for stores that have none;
 /// an embedder's own limiter calls [`grown`](Self::grown) instead.
 #[derive(Debug)]
 pub struct MemoryTrack {
     sampler: Arc<Sampler<Collector>>,
+    id: TrackId,
     name: String,
     bytes: i64,
     /// The growth that was allowed last, in case the engine then fails to carry it
@@ -22,8 +25,11 @@ pub struct MemoryTrack {
 
 impl MemoryTrack {
     pub(crate) fn new(sampler: Arc<Sampler<Collector>>, name: String) -> Self {
+        /// How many tracks there were so far, of all profilers.
+        static TRACKS: AtomicU64 = AtomicU64::new(0);
         Self {
             sampler,
+            id: TrackId(TRACKS.fetch_add(1, Ordering::Relaxed)),
             name,
             bytes: 0,
             last: 0,
@@ -50,7 +56,7 @@ impl MemoryTrack {
         self.bytes = self.bytes.saturating_add(by);
         self.sampler
             .sink_undrained()
-            .count(&self.name, monotonic_nanos(), self.bytes);
+            .count(self.id, &self.name, monotonic_nanos(), self.bytes);
     }
 }
 

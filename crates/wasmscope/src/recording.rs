@@ -105,6 +105,10 @@ impl Recording {
                 self.collected.markers_left_out,
                 "host calls are past the limit of markers, and not shown one by one",
             );
+            note(
+                self.collected.points_left_out,
+                "changes of memory sizes are past the limit of tracks or of their points",
+            );
         }
         if selection.is_partial() && self.collected.labels_left_out > 0 {
             comments

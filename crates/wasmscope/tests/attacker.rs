@@ -217,12 +217,10 @@ fn a_tenant_s_profile_tells_nothing_of_others_nor_of_the_host() {
             .with("tenant", "tenant-blue")
             .with("request", "blue-request-4711");
         for _ in 0..40 {
-            let scope = red_labels.enter();
-            run.call(&mut red_store, 100).unwrap();
-            drop(scope);
-            let scope = blue_labels.enter();
-            churn.call(&mut blue_store, 24).unwrap();
-            drop(scope);
+            red_labels.scope(|| run.call(&mut red_store, 100)).unwrap();
+            blue_labels
+                .scope(|| churn.call(&mut blue_store, 24))
+                .unwrap();
             std::thread::sleep(Duration::from_millis(1));
         }
     };

@@ -97,9 +97,7 @@ fn modules_come_and_go_while_four_threads_are_sampled() {
                     let registration = profiler.register(Guest::module(&name, &module)).unwrap();
                     assert_eq!(registration.name(), name);
                     let labels = Labels::new().with("module", &name);
-                    let scope = labels.enter();
-                    run(&module, 1_000_000);
-                    drop(scope);
+                    labels.scope(|| run(&module, 1_000_000));
                     // Either may go first.
                     if number.is_multiple_of(2) {
                         drop(module);
@@ -142,8 +140,7 @@ fn registering_the_same_module_again_and_again_never_fails() {
                 let labels = Labels::new().with("module", "same");
                 for _ in 0..300 {
                     let _guest = profiler.register(Guest::module("same", &module)).unwrap();
-                    let _scope = labels.enter();
-                    run(&module, 20_000);
+                    labels.scope(|| run(&module, 20_000));
                 }
             });
         }
@@ -164,10 +161,11 @@ fn a_guest_that_runs_may_be_registered_and_unregistered() {
         scope.spawn(|| {
             let _thread = profiler.attach_thread().unwrap();
             let labels = Labels::new().with("module", "running");
-            let _scope = labels.enter();
-            while !stop.load(Ordering::Relaxed) {
-                run(&module, 1_000_000);
-            }
+            labels.scope(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    run(&module, 1_000_000);
+                }
+            });
         });
         for _ in 0..50 {
             let guest = profiler
@@ -200,11 +198,11 @@ fn a_recording_knows_names_after_everything_is_gone() {
         let guest = profiler.register(Guest::module("gone", &module)).unwrap();
         let thread = profiler.attach_thread().unwrap();
         let labels = Labels::new().with("module", "gone");
-        let scope = labels.enter();
-        for _ in 0..100 {
-            run(&module, 1_000_000);
-        }
-        drop(scope);
+        labels.scope(|| {
+            for _ in 0..100 {
+                run(&module, 1_000_000);
+            }
+        });
         drop((labels, thread));
         let recording = profiler.take();
         drop((guest, profiler, module));

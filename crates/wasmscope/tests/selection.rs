@@ -50,8 +50,7 @@ fn a_module_that_two_tenants_share_has_each_one_s_name_for_each() {
         let labels = Labels::new()
             .with("tenant", tenant)
             .with("secret", "s3cr3t");
-        let _scope = labels.enter();
-        spin(&engine, &module);
+        labels.scope(|| spin(&engine, &module));
     }
     drop(thread);
     let recording = profiler.take();
@@ -123,8 +122,7 @@ fn labels_made_anew_for_each_request_do_not_pile_up() {
     for request in 0..2000 {
         let tenant = if request % 2 == 0 { "even" } else { "odd" };
         let labels = Labels::new().with("tenant", tenant);
-        let _scope = labels.enter();
-        spin(&engine, &module);
+        labels.scope(|| spin(&engine, &module));
     }
     drop(thread);
     let recording = profiler.take();

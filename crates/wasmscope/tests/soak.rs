@@ -71,18 +71,19 @@ fn serve(engine: &Engine, profiler: &Profiler, number: u64) {
     let labels = Labels::new()
         .with("tenant", format!("tenant {}", number % 7))
         .with_number("request", i64::try_from(number).unwrap());
-    let _scope = labels.enter();
     let mut store = Store::new(engine, ());
     let instance = Instance::new(&mut store, &module, &[]).unwrap();
     let mut track = profiler.memory_track(format!("memory {}", number % 5000));
     track.grown(0, 65536);
-    for function in 0..8 {
-        instance
-            .get_typed_func::<i32, ()>(&mut store, &format!("f{function}"))
-            .unwrap()
-            .call(&mut store, 30_000)
-            .unwrap();
-    }
+    labels.scope(|| {
+        for function in 0..8 {
+            instance
+                .get_typed_func::<i32, ()>(&mut store, &format!("f{function}"))
+                .unwrap()
+                .call(&mut store, 30_000)
+                .unwrap();
+        }
+    });
 }
 
 /// Runs threads that come and go, and calls `each_second` meanwhile; checks memory.

@@ -175,15 +175,16 @@ fn threads_of_their_own() {
                 let _guest = profiler.register(Guest::module("guest", &module)).unwrap();
                 let _thread = profiler.attach_thread().unwrap();
                 let labels = Labels::new().with("tenant", number.to_string());
-                let _scope = labels.enter();
-                let mut linker = Linker::new(engine);
-                linker.func_wrap("host", "call", |x: i32| x).unwrap();
-                let mut store = Store::new(engine, ());
-                let instance = linker.instantiate(&mut store, &module).unwrap();
-                let run = instance
-                    .get_typed_func::<i32, i32>(&mut store, "run")
-                    .unwrap();
-                run.call(&mut store, 300_000).unwrap();
+                labels.scope(|| {
+                    let mut linker = Linker::new(engine);
+                    linker.func_wrap("host", "call", |x: i32| x).unwrap();
+                    let mut store = Store::new(engine, ());
+                    let instance = linker.instantiate(&mut store, &module).unwrap();
+                    let run = instance
+                        .get_typed_func::<i32, i32>(&mut store, "run")
+                        .unwrap();
+                    run.call(&mut store, 300_000).unwrap();
+                });
             });
         }
     });
@@ -272,10 +273,11 @@ fn a_store_within_another_has_its_own_label_and_both_their_frames() {
     let inner_store = std::sync::Mutex::new(inner_store);
     linker
         .func_wrap("host", "call", move |x: i32| {
-            let _scope = labels.enter();
-            inner_run
-                .call(&mut *inner_store.lock().unwrap(), 1)
-                .unwrap();
+            labels.scope(|| {
+                inner_run
+                    .call(&mut *inner_store.lock().unwrap(), 1)
+                    .unwrap()
+            });
             x
         })
         .unwrap();
@@ -290,11 +292,11 @@ fn a_store_within_another_has_its_own_label_and_both_their_frames() {
         .map(|(name, module)| profiler.register(Guest::module(name, module)).unwrap());
     let thread = profiler.attach_thread().unwrap();
     let labels = Labels::new().with("tenant", "outer");
-    let scope = labels.enter();
-    for _ in 0..20 {
-        run.call(&mut store, 20_000).unwrap();
-    }
-    drop(scope);
+    labels.scope(|| {
+        for _ in 0..20 {
+            run.call(&mut store, 20_000).unwrap();
+        }
+    });
     drop((thread, guests));
     let profile = profiler.take_profile();
 

@@ -174,9 +174,10 @@ fn labels_that_were_dropped_are_still_known() {
     let thread = profiler.attach_thread().unwrap();
     for request in 0..10 {
         let labels = Labels::new().with_number("request", request);
-        let _scope = labels.enter();
-        let begin = Instant::now();
-        while begin.elapsed() < Duration::from_millis(10) {}
+        labels.scope(|| {
+            let begin = Instant::now();
+            while begin.elapsed() < Duration::from_millis(10) {}
+        });
     }
     drop(thread);
     let profile = profiler.take_profile();
@@ -210,6 +211,30 @@ fn recordings_may_be_taken_with_nothing_in_them() {
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(20) {}
     drop(thread);
+}
+
+#[test]
+fn stores_of_one_name_have_a_counter_each() {
+    let profiler = Profiler::builder().cpu_time(false).start().unwrap();
+    let sizes = |profiler: &Profiler| {
+        let profile = profiler.take_profile();
+        let counters = profile.counters().map(|(_, counter)| {
+            assert_eq!(counter.name, "guest");
+            let points = counter.points.iter().map(|(_, bytes)| *bytes);
+            points.collect::<Vec<i64>>()
+        });
+        counters.collect::<Vec<_>>()
+    };
+    let mut one = profiler.memory_track("guest");
+    let mut two = profiler.memory_track("guest");
+    one.grown(0, 100);
+    two.grown(0, 7);
+    one.grown(100, 300);
+    assert_eq!(sizes(&profiler), [vec![100, 300], vec![7]]);
+    drop(one);
+    two.grown(7, 9);
+    assert_eq!(sizes(&profiler), [vec![300, 0], vec![7, 9]]);
+    assert_eq!(sizes(&profiler), [vec![9]]);
 }
 
 #[test]
