@@ -62,8 +62,10 @@ impl fmt::Debug for Parent<'_> {
 #[derive(Clone)]
 pub struct Parents<'a> {
     site: &'a dyn Site,
-    /// The parent to return next.
-    next: Option<Parent<'a>>,
+    /// Whose parent is next: the call's own, or that of the parent with this key.
+    of: Option<u64>,
+    /// The outermost was visited.
+    done: bool,
 }
 
 impl<'a> Parents<'a> {
@@ -71,7 +73,8 @@ impl<'a> Parents<'a> {
     pub(crate) fn new(site: &'a dyn Site) -> Self {
         Self {
             site,
-            next: site.parent(None),
+            of: None,
+            done: false,
         }
     }
 }
@@ -81,11 +84,17 @@ impl<'a> Iterator for Parents<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Parent<'a>> {
-        let parent = self.next?;
-        self.next = self.site.parent(Some(parent.key));
-        Some(parent)
+        if self.done {
+            return None;
+        }
+        let parent = self.site.parent(self.of);
+        self.of = parent.map(|parent| parent.key);
+        self.done = parent.is_none();
+        parent
     }
 }
+
+impl std::iter::FusedIterator for Parents<'_> {}
 
 impl fmt::Debug for Parents<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
