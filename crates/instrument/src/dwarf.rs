@@ -26,7 +26,7 @@
 
 use std::borrow::Cow;
 
-use gimli::{Dwarf, EndianSlice, LittleEndian};
+use gimli::{AbbreviationsCacheStrategy, Dwarf, EndianSlice, LittleEndian};
 
 use crate::dwarf::addr::Pool;
 use crate::dwarf::info::{Info, Target};
@@ -97,8 +97,10 @@ pub fn rewrite<'a>(
         let found = custom.iter().find(|(other, _)| *other == name);
         found.map_or(&[][..], |(_, bytes)| *bytes)
     };
-    let dwarf = Dwarf::load(|id| Ok(EndianSlice::new(section(id.name()), LittleEndian)))
+    let mut dwarf = Dwarf::load(|id| Ok(EndianSlice::new(section(id.name()), LittleEndian)))
         .map_err(|e: gimli::Error| Reason::damaged(".debug_info", 0, e))?;
+    // Units may share a long table.
+    dwarf.populate_abbreviations_cache(AbbreviationsCacheStrategy::Duplicates);
     let mut info = Info {
         dwarf: &dwarf,
         code,
