@@ -60,6 +60,22 @@ pub struct Rewritten<'a> {
     pub left_out: Vec<&'a str>,
 }
 
+/// What became of a module's debug information.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// There was none, or it was to be left out.
+    #[default]
+    Absent,
+    /// It follows the code.
+    Rewritten {
+        /// The names of the sections that are left out.
+        left_out: Vec<String>,
+    },
+    /// It is left out, because it could not be rewritten.
+    LeftOut(Reason),
+}
+
 /// Tells whether a custom section is debug information that [`rewrite`] takes.
 #[must_use]
 pub fn is_debug(name: &str) -> bool {

@@ -8,7 +8,6 @@
 use std::collections::HashMap;
 
 use gimli::{EndianSlice, LittleEndian, Reader as _, constants};
-use wasm_encoder::Encode as _;
 
 use crate::dwarf::code::Code;
 use crate::dwarf::reason::Reason;
@@ -257,6 +256,15 @@ impl Sequence {
 fn advance_pc(by: u64, out: &mut Vec<u8>) {
     if by != 0 {
         out.push(constants::DW_LNS_advance_pc.0);
-        by.encode(out);
+        leb(by, out);
     }
+}
+
+/// Writes an unsigned LEB128.
+pub(super) fn leb(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
 }

@@ -13,10 +13,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use gimli::{EndianSlice, LittleEndian, Reader as _, constants};
-use wasm_encoder::Encode as _;
 
 use crate::dwarf::addr::Pool;
 use crate::dwarf::code::Code;
+use crate::dwarf::line::leb;
 use crate::dwarf::pairs::relative;
 use crate::dwarf::reason::Reason;
 
@@ -242,15 +242,15 @@ impl Context<'_, '_, '_> {
                 let length = range(begin, begin.checked_add(second))
                     .map_or(second, |(begin, end)| end.saturating_sub(begin));
                 out.extend_from_slice(kind);
-                first.encode(out);
-                length.encode(out);
+                leb(first, out);
+                leb(length, out);
             }
             constants::DW_LLE_offset_pair => {
                 match relative(first, second, unit.base, highest, code) {
                     Some((begin, end)) => {
                         out.extend_from_slice(kind);
-                        begin.encode(out);
-                        end.encode(out);
+                        leb(begin, out);
+                        leb(end, out);
                     }
                     None => out.extend_from_slice(copied),
                 }
@@ -274,7 +274,7 @@ impl Context<'_, '_, '_> {
                     });
                 out.extend_from_slice(kind);
                 out.extend_from_slice(&begin.to_le_bytes()[..size]);
-                length.encode(out);
+                leb(length, out);
             }
             _ => out.extend_from_slice(copied),
         }

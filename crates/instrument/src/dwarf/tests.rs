@@ -10,9 +10,9 @@ use std::ops::Range;
 use std::path::Path;
 
 use gimli::{AttributeValue, Dwarf, EndianSlice, LittleEndian};
-use wasm_encoder::Encode as _;
 use wasmparser::{BinaryReader, CodeSectionReader, Operator, Parser, Payload};
 
+use super::line::leb;
 use super::{Code, Reason, rewrite};
 
 type Bytes<'a> = EndianSlice<'a, LittleEndian>;
@@ -64,14 +64,14 @@ fn stretch(contents: &[u8], more: u32) -> Stretched {
     const NOP: u8 = 0x01;
     let reader = CodeSectionReader::new(BinaryReader::new(contents, 0)).expect("a code section");
     let mut out = Vec::new();
-    (reader.count() + more).encode(&mut out);
+    leb((reader.count() + more).into(), &mut out);
     let mut instructions = Vec::new();
     let mut added = Vec::new();
     for (number, body) in reader.into_iter().enumerate() {
         let body = body.expect("a body");
         let locals = body.get_locals_reader().expect("locals");
         let mut new = Vec::new();
-        (locals.get_count() + 1).encode(&mut new);
+        leb((locals.get_count() + 1).into(), &mut new);
         let operators = body.get_operators_reader().expect("operators");
         let groups = locals.original_position()..operators.original_position();
         new.extend_from_slice(&contents[groups]);
@@ -95,7 +95,7 @@ fn stretch(contents: &[u8], more: u32) -> Stretched {
             instructions.push((*offset as u64, new.len()));
             new.extend_from_slice(&contents[*offset..end]);
         }
-        new.len().encode(&mut out);
+        leb(new.len() as u64, &mut out);
         let start = out.len();
         let function = body.range().start as u64..body.range().end as u64;
         for pair in &mut instructions[first..] {
