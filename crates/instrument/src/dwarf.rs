@@ -18,9 +18,10 @@
 //! another function's.
 //!
 //! Tombstones, and all that refers to no code, stay as they are. Addresses in location
-//! expressions are of data and stay too. Sections that would have to change and that
-//! hardly a producer writes for Wasm are left out: `.debug_frame`, `.debug_macro`,
-//! `.gdb_index`, and those that are not known here.
+//! expressions are of data and stay too. Left out are `.debug_aranges`, an index that
+//! nobody must have and whose addresses are of code and of data (which are different
+//! spaces in Wasm) without saying which; sections that hardly a producer writes for Wasm,
+//! `.debug_frame`, `.debug_macro` and `.gdb_index`; and those that are not known here.
 //!
 //! This takes no part in deciding what is inserted; it is told where instructions went.
 
@@ -34,7 +35,6 @@ use crate::dwarf::lists::Kind;
 use crate::dwarf::pairs::Pairs;
 
 mod addr;
-mod aranges;
 mod code;
 mod info;
 mod line;
@@ -159,7 +159,6 @@ pub fn rewrite<'a>(
             line::SECTION => lines.bytes.clone().into(),
             ".debug_rnglists" => ranges.bytes.clone().into(),
             ".debug_loclists" => locations.bytes.clone().into(),
-            aranges::SECTION => aranges::rewrite(bytes, code)?.into(),
             ".debug_abbrev"
             | ".debug_str"
             | ".debug_line_str"

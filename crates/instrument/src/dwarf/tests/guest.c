@@ -1,5 +1,5 @@
-// What DWARF 5 and 64-bit memories add to the guests of the repository, whose DWARF is of
-// version 4 and 32-bit: lists with packed distances, addresses by number, wide addresses. Inlined
+// What other versions of DWARF than 4, and 64-bit memories, add to the guests of the repository:
+// ends that are addresses, lists with packed distances, addresses by number, wide addresses. Inlined
 // functions, blocks, variables in many places, calls, and one function that the linker removes.
 //
 //   clang-14 --target=wasmNN-unknown -gdwarf-N -O2 -ffreestanding -nostdlib -Wl,--no-entry
