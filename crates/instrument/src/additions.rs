@@ -1,0 +1,144 @@
+//! What is appended to the sections of a rewritten module.
+
+use crate::encoding::{self, Code};
+use crate::hooks;
+use crate::module::id;
+use crate::plan::Plan;
+
+/// What is appended to a section.
+#[derive(Default, Debug)]
+pub(crate) struct Addition {
+    pub(crate) count: u32,
+    /// The entries' bytes; those of the code section are elsewhere.
+    pub(crate) entries: Vec<u8>,
+}
+
+/// Returns what is appended to each section, by its identifier, in the order of
+/// sections; a section that nothing is appended to is left out. The shims of
+/// the `undeclared` imports are referred to in bodies and declared nowhere else.
+pub(crate) fn all(plan: &Plan<'_, '_>, undeclared: &[u32]) -> Vec<(u8, Addition)> {
+    let mut additions = vec![
+        (id::TYPE, types(plan)),
+        (id::IMPORT, imports(plan)),
+        (id::FUNCTION, shims(plan)),
+        (id::GLOBAL, globals(plan)),
+        (id::EXPORT, exports(plan)),
+        (id::ELEMENT, declaration(plan, undeclared)),
+        (
+            id::CODE,
+            Addition {
+                count: plan.shims.len() as u32,
+                entries: Vec::new(),
+            },
+        ),
+    ];
+    additions.retain(|(_, addition)| addition.count > 0);
+    additions
+}
+
+fn types(plan: &Plan<'_, '_>) -> Addition {
+    Addition {
+        count: plan.types.count,
+        entries: plan.types.entries.clone(),
+    }
+}
+
+fn imports(plan: &Plan<'_, '_>) -> Addition {
+    let mut entries = Vec::new();
+    for (hook, ty) in plan.hooks.iter().zip(&plan.hook_types) {
+        encoding::name(&mut entries, hooks::MODULE);
+        encoding::name(&mut entries, &hook.import(&plan.options.suffix));
+        entries.push(0);
+        encoding::unsigned(&mut entries, *ty);
+    }
+    Addition {
+        count: plan.hooks.len() as u32,
+        entries,
+    }
+}
+
+fn shims(plan: &Plan<'_, '_>) -> Addition {
+    let mut entries = Vec::new();
+    for import in &plan.shims {
+        let signature = &plan.module.functions[import.0 as usize].signature;
+        encoding::unsigned(&mut entries, signature.type_index);
+    }
+    Addition {
+        count: plan.shims.len() as u32,
+        entries,
+    }
+}
+
+fn globals(plan: &Plan<'_, '_>) -> Addition {
+    const IMMUTABLE: u8 = 0;
+    const MUTABLE: u8 = 1;
+    const ALL_ON: i32 = -1;
+    let count = plan.new_globals();
+    let mut entries = Vec::new();
+    if count > 0 {
+        entries.extend([encoding::I32, MUTABLE]);
+        Code(&mut entries).i32_const(hooks::UNATTACHED).end();
+        entries.extend([encoding::I64, IMMUTABLE]);
+        Code(&mut entries)
+            .i64_const(plan.options.key.cast_signed())
+            .end();
+    }
+    for _ in 0..plan.switch_globals() {
+        entries.extend([encoding::I32, MUTABLE]);
+        Code(&mut entries).i32_const(ALL_ON).end();
+    }
+    Addition { count, entries }
+}
+
+fn exports(plan: &Plan<'_, '_>) -> Addition {
+    const FUNCTION: u8 = 0;
+    const MEMORY: u8 = 2;
+    const GLOBAL: u8 = 3;
+    let suffix = &plan.options.suffix;
+    let mut addition = Addition::default();
+    let mut export = |name: String, kind: u8, index: u32| {
+        encoding::name(&mut addition.entries, &name);
+        addition.entries.push(kind);
+        encoding::unsigned(&mut addition.entries, index);
+        addition.count += 1;
+    };
+    if let Some(function) = plan.probed_function() {
+        export(hooks::instance_export(suffix), GLOBAL, plan.instance());
+        export(hooks::key_export(suffix), GLOBAL, plan.instance() + 1);
+        for n in 0..plan.switch_globals() {
+            export(hooks::switches_export(n, suffix), GLOBAL, plan.switches(n));
+        }
+        export(hooks::function_export(suffix), FUNCTION, function);
+    }
+    if plan.options.expose {
+        let module = plan.module;
+        let hidden = |exported: &[bool], index: u32| {
+            !exported.get(index as usize).copied().unwrap_or_default()
+        };
+        for index in 0..module.counts.memories {
+            if hidden(&module.exported_memories, index) {
+                export(hooks::memory_export(index, suffix), MEMORY, index);
+            }
+        }
+        for index in 0..module.counts.globals {
+            if hidden(&module.exported_globals, index) {
+                export(hooks::global_export(index, suffix), GLOBAL, index);
+            }
+        }
+    }
+    addition
+}
+
+/// Makes the segment that declares the shims of these imports, so that bodies may refer
+/// to them: what declared the import may have been its export, which stays raw.
+fn declaration(plan: &Plan<'_, '_>, imports: &[u32]) -> Addition {
+    if imports.is_empty() {
+        return Addition::default();
+    }
+    let mut entries = vec![3, 0];
+    encoding::unsigned(&mut entries, imports.len() as u32);
+    for import in imports {
+        encoding::unsigned(&mut entries, plan.referred(*import));
+    }
+    Addition { count: 1, entries }
+}

@@ -1,0 +1,44 @@
+//! How a module is rewritten, whatever its functions are.
+
+/// How a module is rewritten.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Options {
+    /// What is appended to the name of each hook and of each export that is added.
+    pub suffix: String,
+    /// A number by which a host knows the module: the value of the global
+    /// [`key_export`](crate::hooks::key_export).
+    pub key: u64,
+    /// Whether probes hear of exceptions that pass through their function.
+    pub exceptions: Exceptions,
+    /// Whether probes can be turned off and on while guests run.
+    pub switches: bool,
+    /// Whether memories and globals that the module keeps to itself are exported, for
+    /// hosts that read them.
+    pub expose: bool,
+    /// What becomes of the debug information.
+    pub dwarf: Dwarf,
+}
+
+/// Whether probes hear of exceptions that pass through their function.
+///
+/// It needs an engine that has the exceptions proposal turned on, and it costs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Exceptions {
+    /// In modules that have a tag, or an operator that throws or catches.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+    /// Always.
+    Always,
+}
+
+/// What becomes of the debug information.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Dwarf {
+    /// It is left out: whoever has the [`Map`](crate::Map) asks the original.
+    #[default]
+    Strip,
+}

@@ -1,0 +1,176 @@
+//! The code of a probe: what is inserted around a body.
+//!
+//! ```text
+//!    without exceptions                     with them
+//!
+//!    before                                 before
+//!    block (results)                        block (result exnref)
+//!      the body                               try_table (results) (catch_all_ref 0)
+//!    end                                        the body
+//!    save the results                         end
+//!    after; push them again                   save the results
+//!                                             after; push them again
+//!                                             return
+//!                                           end
+//!                                           unwind
+//!                                           throw_ref
+//!    end                                    end
+//! ```
+//!
+//! The innermost block stands for the function's own label, so the depths of branches
+//! in the body stay what they were; a `return` in it becomes a branch to that label.
+
+use wasmparser::ValType;
+
+use crate::encoding::{BlockType, Code};
+use crate::function::Signature;
+use crate::hooks::{self, Hook};
+use crate::plan::Plan;
+
+/// The probe of one function.
+#[derive(Debug)]
+pub(crate) struct Probe<'p, 'm, 'a> {
+    plan: &'p Plan<'m, 'a>,
+    number: u32,
+    signature: &'p Signature,
+    block: BlockType,
+    /// The first of the locals that are appended: with switches whether `before` was
+    /// called, then the results.
+    first: u32,
+}
+
+impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
+    /// Makes the probe with this number for a function that had `locals` locals, its
+    /// parameters included.
+    pub(crate) fn new(
+        plan: &'p Plan<'m, 'a>,
+        number: u32,
+        signature: &'p Signature,
+        locals: u32,
+    ) -> Self {
+        Self {
+            plan,
+            number,
+            signature,
+            block: plan.block_type(signature),
+            first: locals,
+        }
+    }
+
+    /// Returns the locals that are appended, as runs of one type.
+    pub(crate) fn locals(&self) -> Vec<(u32, ValType)> {
+        let mut runs: Vec<(u32, ValType)> = Vec::new();
+        if self.plan.options.switches {
+            runs.push((1, ValType::I32));
+        }
+        for ty in &self.signature.results {
+            match runs.last_mut() {
+                Some((count, last)) if last == ty => *count += 1,
+                _ => runs.push((1, *ty)),
+            }
+        }
+        runs
+    }
+
+    /// Returns how many labels are opened ahead of the body.
+    pub(crate) fn labels(plan: &Plan<'_, '_>) -> u32 {
+        1 + u32::from(plan.exceptions) + u32::from(plan.options.switches)
+    }
+
+    /// Writes what stands before the body.
+    pub(crate) fn enter(&self, code: &mut Code<'_>) {
+        let switches = self.plan.options.switches;
+        if switches {
+            let global = self.number / hooks::SWITCHES_PER_GLOBAL;
+            let bit = 1_u32 << (self.number % hooks::SWITCHES_PER_GLOBAL);
+            code.global_get(self.plan.switches(global))
+                .i32_const(bit.cast_signed())
+                .i32_and()
+                .if_empty();
+        }
+        self.event(code, 0, &self.signature.params, Hook::Before);
+        if switches {
+            code.i32_const(1).local_set(self.first).end();
+        }
+        if self.plan.exceptions {
+            code.block_exnref().try_catch_all_ref(self.block);
+        } else {
+            code.block(self.block);
+        }
+    }
+
+    /// Writes what stands after the body and its `end`, the function's own `end`
+    /// included.
+    pub(crate) fn leave(&self, code: &mut Code<'_>) {
+        let results = &self.signature.results;
+        let first = self.first + u32::from(self.plan.options.switches);
+        for at in (0..results.len() as u32).rev() {
+            code.local_set(first + at);
+        }
+        self.when_open(code, |code| {
+            self.event(code, first, results, Hook::After);
+        });
+        for at in 0..results.len() as u32 {
+            code.local_get(first + at);
+        }
+        if self.plan.exceptions {
+            code.return_().end();
+            self.close(code, Hook::Unwind);
+            code.throw_ref();
+        }
+        code.end();
+    }
+
+    /// Writes what stands before a tail call, whose arguments are on the stack.
+    pub(crate) fn tail_call(&self, code: &mut Code<'_>) {
+        self.close(code, Hook::Tail);
+    }
+
+    fn close(&self, code: &mut Code<'_>, hook: Hook) {
+        self.when_open(code, |code| {
+            code.call(self.plan.hook(hook));
+        });
+    }
+
+    /// Writes code that runs only when `before` was called, which without switches it
+    /// always is.
+    fn when_open(&self, code: &mut Code<'_>, write: impl FnOnce(&mut Code<'_>)) {
+        let switches = self.plan.options.switches;
+        if switches {
+            code.local_get(self.first).if_empty();
+        }
+        write(code);
+        if switches {
+            code.end();
+        }
+    }
+
+    /// Calls `before` or `after` with the values of the locals from `first` on, after
+    /// staging those that are too many for one call.
+    fn event(&self, code: &mut Code<'_>, first: u32, types: &[ValType], hook: fn(u8) -> Hook) {
+        let values: Vec<_> = (first..)
+            .zip(types)
+            .flat_map(|(local, ty)| {
+                let lanes = 0..hooks::flattened_len(*ty) as u8;
+                lanes.map(move |lane| (local, *ty, lane))
+            })
+            .collect();
+        let staged = hooks::staged(values.len()) * hooks::GROUP;
+        let (groups, rest) = values.split_at(staged);
+        for group in groups.chunks(hooks::GROUP) {
+            for (local, ty, lane) in group {
+                code.flatten(*local, *ty, *lane);
+            }
+            code.call(self.plan.hook(Hook::Stage));
+        }
+        let hook = hook(rest.len() as u8);
+        if let Hook::Before(_) = hook {
+            code.global_get(self.plan.instance())
+                .i32_const(self.number.cast_signed());
+        }
+        for (local, ty, lane) in rest {
+            code.flatten(*local, *ty, *lane);
+        }
+        code.call(self.plan.hook(hook));
+    }
+}
