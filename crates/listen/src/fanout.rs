@@ -5,7 +5,7 @@
 //! panic goes on: if it was in `before`, those that had opened hear an abort.
 
 use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::boxed::BoxListener;
 use crate::call::Call;
@@ -37,51 +37,84 @@ impl Fanout {
         }
     }
 
-    /// Closes those that are open, last first, whatever panics on the way.
-    fn close(&self, mut slots: Vec<Slot>, close: impl Fn(&BoxListener, &mut Slot)) {
-        let mut panic = None;
-        for (listener, slot) in self.0.iter().zip(&mut slots).rev() {
-            let closed = catch_unwind(AssertUnwindSafe(|| close(listener, slot)));
-            panic = panic.or(closed.err());
+    /// Makes a way to close those listeners whose slots are filled.
+    fn closing<C>(&self, slots: Box<[Slot]>, filled: usize, close: C) -> Closing<'_, C>
+    where
+        C: Fn(&BoxListener, &mut Slot),
+    {
+        Closing {
+            listeners: &self.0,
+            filled: filled.min(slots.len()),
+            slots,
+            close,
         }
-        if let Some(panic) = panic {
-            resume_unwind(panic);
+    }
+}
+
+/// Closes listeners, last first.
+///
+/// Dropped before it is done (so something has panicked), it closes the rest.
+struct Closing<'a, C: Fn(&BoxListener, &mut Slot)> {
+    listeners: &'a [BoxListener],
+    /// A slot for each listener.
+    slots: Box<[Slot]>,
+    /// How many, from the first on, are still to be closed.
+    filled: usize,
+    close: C,
+}
+
+impl<C: Fn(&BoxListener, &mut Slot)> Closing<'_, C> {
+    #[inline]
+    fn run(&mut self) {
+        while let Some(last) = self.filled.checked_sub(1) {
+            self.filled = last;
+            (self.close)(&self.listeners[last], &mut self.slots[last]);
+        }
+    }
+}
+
+impl<C: Fn(&BoxListener, &mut Slot)> Drop for Closing<'_, C> {
+    #[inline]
+    fn drop(&mut self) {
+        while self.filled > 0 {
+            // One panic goes on already; a second one changes nothing.
+            let _ = catch_unwind(AssertUnwindSafe(|| self.run()));
         }
     }
 }
 
 impl Listener for Fanout {
-    type State = Vec<Slot>;
+    type State = Box<[Slot]>;
 
-    fn before(&self, call: &Call<'_>) -> Vec<Slot> {
-        let mut slots = Vec::with_capacity(self.0.len());
-        for listener in &self.0 {
-            let mut slot = Slot::new();
-            let opened = catch_unwind(AssertUnwindSafe(|| listener.before(call, &mut slot)));
-            if let Err(panic) = opened {
-                let _ = catch_unwind(AssertUnwindSafe(|| {
-                    self.close(slots, |l, slot| l.abort(call, &Cause::Panic, slot));
-                }));
-                resume_unwind(panic);
-            }
-            slots.push(slot);
+    fn before(&self, call: &Call<'_>) -> Box<[Slot]> {
+        let slots = self.0.iter().map(|_| Slot::new()).collect();
+        let mut opened = self.closing(slots, 0, |listener, slot| {
+            listener.abort(call, &Cause::Panic, slot);
+        });
+        for (i, listener) in self.0.iter().enumerate() {
+            listener.before(call, &mut opened.slots[i]);
+            opened.filled = i + 1;
         }
-        slots
+        opened.filled = 0;
+        std::mem::take(&mut opened.slots)
     }
 
-    fn after(&self, call: &Call<'_>, results: Values<'_>, state: Vec<Slot>) {
-        self.close(state, |l, slot| l.after(call, results, slot));
+    fn after(&self, call: &Call<'_>, results: Values<'_>, state: Box<[Slot]>) {
+        self.closing(state, self.0.len(), |l, slot| l.after(call, results, slot))
+            .run();
     }
 
-    fn tail_call(&self, call: &Call<'_>, state: Vec<Slot>) {
-        self.close(state, |l, slot| l.tail_call(call, slot));
+    fn tail_call(&self, call: &Call<'_>, state: Box<[Slot]>) {
+        self.closing(state, self.0.len(), |l, slot| l.tail_call(call, slot))
+            .run();
     }
 
-    fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, state: Vec<Slot>) {
-        self.close(state, |l, slot| l.abort(call, cause, slot));
+    fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, state: Box<[Slot]>) {
+        self.closing(state, self.0.len(), |l, slot| l.abort(call, cause, slot))
+            .run();
     }
 
-    fn show<'s>(state: &'s Vec<Slot>, look: &mut dyn FnMut(&'s dyn Any)) {
+    fn show<'s>(state: &'s Box<[Slot]>, look: &mut dyn FnMut(&'s dyn Any)) {
         for slot in state {
             slot.show(look);
         }

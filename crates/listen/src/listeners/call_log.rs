@@ -27,12 +27,16 @@ use crate::values::Values;
 
 /// Writes calls to a writer: a line for each open and each close, in one piece.
 ///
-/// Lines of several threads mix, each indented by its depth on its own stack.
+/// Lines of several threads mix, each indented by its depth on its own stack. From a
+/// depth of 100 on, lines are indented no further.
 pub struct CallLog<W> {
     output: Arc<Mutex<Output<W>>>,
     scopes: Scopes,
     host_only: bool,
 }
+
+/// So that a runaway recursion does not write more indent than calls.
+const MAX_INDENT: usize = 100;
 
 struct Output<W> {
     writer: W,
@@ -130,7 +134,9 @@ impl<W: Write + Send + 'static> Lines<W> {
             return;
         }
         output.line.clear();
-        output.line.extend(std::iter::repeat_n('\t', depth));
+        output
+            .line
+            .extend(std::iter::repeat_n('\t', depth.min(MAX_INDENT)));
         // Writing to a string does not fail.
         let _ = write(&mut output.line);
         output.line.push('\n');

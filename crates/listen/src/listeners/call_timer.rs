@@ -143,13 +143,11 @@ impl Tree {
 
     /// Returns the context of a function called in `parent`.
     fn child(&mut self, parent: u32, function: u32, max: usize) -> u32 {
-        if parent == FOLDED {
-            return FOLDED;
-        }
         if let Some(context) = self.children.get(&(parent, function)) {
             return *context;
         }
         if self.contexts.len() >= max {
+            // Stays so, and so no context is ever within a folded one.
             return FOLDED;
         }
         let mut above = self.contexts.get(parent as usize);

@@ -180,3 +180,24 @@ fn the_first_failure_to_write_is_told_once() {
     assert_eq!(error.kind(), io::ErrorKind::StorageFull);
     assert!(log.flush().is_ok());
 }
+
+#[test]
+fn deep_recursion_is_indented_no_further() {
+    fn recurse(guest: &mut Guest, left: u32) -> wasmscope_listen::fake::Ended {
+        guest.call(INNER, &[], |guest| match left {
+            0 => Ok(Vec::new()),
+            _ => recurse(guest, left - 1),
+        })
+    }
+    let page = Page::default();
+    let mut guest = Guest::new(functions(), &CallLog::new(page.clone()));
+    assert!(recurse(&mut guest, 149).is_ok());
+    let text = page.text();
+    let indents = text
+        .lines()
+        .map(|line| line.bytes().take_while(|b| *b == b'\t').count());
+    let expected = (0..150)
+        .chain((0..150).rev())
+        .map(|depth: usize| depth.min(100));
+    assert!(indents.eq(expected));
+}

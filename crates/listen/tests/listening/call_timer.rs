@@ -246,3 +246,50 @@ fn deep_recursion_is_timed_once() {
     assert!(recurse(&mut guest, &now, 999).is_ok());
     assert_eq!(by_function(&timer.times())[&0], (1000, 1000, 1000));
 }
+
+#[test]
+fn execution_stacks_that_interleave_do_not_mix() {
+    let (timer, now) = timer(usize::MAX);
+    let spend = |nanos| now.fetch_add(nanos, Ordering::Relaxed);
+    let mut main = Guest::new(functions(2), &timer);
+    let mut fiber = Guest::new(functions(2), &timer);
+    // While f0 of one stack is open, f1 runs on another.
+    let ended = main.call(FuncIndex(0), &[], |_| {
+        spend(1);
+        fiber.call(FuncIndex(1), &[], |_| {
+            spend(10);
+            Ok(Vec::new())
+        })
+    });
+    assert!(ended.is_ok());
+    let expected = [(vec![0], (1, 11, 11)), (vec![1], (1, 10, 10))];
+    assert_eq!(by_path(&timer.times()), BTreeMap::from(expected));
+}
+
+#[test]
+fn threads_add_up() {
+    thread_local! {
+        /// Each thread has its own time.
+        static NOW: Arc<AtomicU64> = Arc::default();
+    }
+    let timer = CallTimer::with(|| NOW.with(|now| now.load(Ordering::Relaxed)), usize::MAX);
+    let threads = [1, 2, 3, 4].map(|seed| {
+        let timer = timer.clone();
+        std::thread::spawn(move || {
+            let mut guest = Guest::new(functions(3), &timer);
+            let mut play = Play::new(NOW.with(Arc::clone), seed, 3);
+            for _ in 0..20 {
+                let _ = play.call(&mut guest);
+            }
+            play.by_path()
+        })
+    });
+    let mut expected = BTreeMap::<_, Sums>::new();
+    for thread in threads {
+        for (path, sums) in thread.join().expect("no thread panics") {
+            let all = expected.entry(path).or_default();
+            *all = (all.0 + sums.0, all.1 + sums.1, all.2 + sums.2);
+        }
+    }
+    assert_eq!(by_path(&timer.times()), expected);
+}

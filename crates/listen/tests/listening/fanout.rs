@@ -154,6 +154,20 @@ fn others_are_closed_when_one_panics() {
 }
 
 #[test]
+fn two_that_panic_in_one_close_are_one_panic() {
+    let tape = Tape::default();
+    let bomb = || BoxListener::new(Bomb::After);
+    let fanout = wasmscope_listen::Fanout::new([BoxListener::new(tape.clone()), bomb(), bomb()]);
+    let tuple = ((tape.clone(), Bomb::After), Bomb::After);
+    for listener in [BoxListener::new(fanout), BoxListener::new(tuple)] {
+        let mut guest = Guest::new([Definition::guest(F).named("f")], &listener);
+        let played = || guest.call(F, &[], |_| Ok(Vec::new()));
+        assert!(catch_unwind(AssertUnwindSafe(played)).is_err());
+    }
+    assert_eq!(tape.lines(), ["0 before f[]", "0 after f[] []"].repeat(2));
+}
+
+#[test]
 fn two_listeners_of_one_type_find_each_their_own_state() {
     struct Mine {
         owner: usize,
