@@ -41,4 +41,6 @@ pub enum Dwarf {
     /// It is left out: whoever has the [`Map`](crate::Map) asks the original.
     #[default]
     Strip,
+    /// It follows the code, as [`dwarf`](crate::dwarf) tells, behind all other sections.
+    Rewrite,
 }

@@ -6,7 +6,7 @@ use wasmscope_address::FuncIndex;
 
 use crate::code::{Functions, MAX_BODY};
 use crate::plan::{Plan, Skipped};
-use crate::{Error, Map, Module, Options, sections};
+use crate::{Error, Map, Module, Options, dwarf, sections};
 
 /// A module that calls its host's hooks.
 #[derive(Clone, Debug)]
@@ -20,6 +20,8 @@ pub struct Rewritten {
     pub skipped: Vec<(FuncIndex, Skipped)>,
     /// Where each function and each byte of code went.
     pub map: Map,
+    /// What became of the debug information.
+    pub debug: dwarf::Outcome,
 }
 
 impl Module<'_> {
@@ -55,12 +57,13 @@ impl Module<'_> {
                 });
             }
             if functions.too_long.is_empty() {
-                let (wasm, map) = sections::assemble(&plan, functions)?;
+                let (wasm, map, debug) = sections::assemble(&plan, functions)?;
                 return Ok(Rewritten {
                     wasm,
                     probes: plan.probes,
                     skipped: plan.skipped.into_iter().collect(),
                     map,
+                    debug,
                 });
             }
             // Without the longest ones; their numbers go to those behind them.

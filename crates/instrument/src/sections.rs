@@ -3,6 +3,8 @@
 //! Sections keep their order. What is new goes to the end of its section; a section
 //! that the original lacks comes right before the next one of the specification's order.
 
+use std::ops::Range;
+
 use crate::Error;
 use crate::additions::{self, Addition};
 use crate::code::Functions;
@@ -12,7 +14,7 @@ use crate::map::Map;
 use crate::module::{Section, id};
 use crate::options::Dwarf;
 use crate::plan::Plan;
-use crate::{metadata, names};
+use crate::{dwarf, metadata, names};
 
 /// The sections in the order that the specification wants.
 const ORDER: [u8; 13] = [
@@ -39,11 +41,14 @@ fn rank(section: u8) -> usize {
 }
 
 /// Writes the module that is planned, around functions that are written. Returns the map
-/// as well.
-pub(crate) fn assemble(plan: &Plan<'_, '_>, functions: Functions) -> Result<(Vec<u8>, Map), Error> {
+/// and what became of the debug information as well.
+pub(crate) fn assemble(
+    plan: &Plan<'_, '_>,
+    functions: Functions,
+) -> Result<(Vec<u8>, Map, dwarf::Outcome), Error> {
     let mut assembly = Assembly::new(plan, functions)?;
-    assembly.sections()?;
-    Ok((assembly.out, assembly.map))
+    let outcome = assembly.sections()?;
+    Ok((assembly.out, assembly.map, outcome))
 }
 
 struct Assembly<'p, 'm, 'a> {
@@ -54,6 +59,8 @@ struct Assembly<'p, 'm, 'a> {
     /// The additions that are yet to be written.
     additions: Vec<(u8, Addition)>,
     map: Map,
+    /// Where the contents of the code section are in `out`.
+    code: Range<usize>,
     out: Vec<u8>,
 }
 
@@ -79,11 +86,12 @@ impl<'p, 'm, 'a> Assembly<'p, 'm, 'a> {
             patches,
             additions,
             map,
+            code: 0..0,
             out: Vec::with_capacity(len),
         })
     }
 
-    fn sections(&mut self) -> Result<(), Error> {
+    fn sections(&mut self) -> Result<dwarf::Outcome, Error> {
         let module = self.plan.module;
         self.out.extend_from_slice(&module.bytes[..8]);
         let last = module
@@ -101,8 +109,12 @@ impl<'p, 'm, 'a> Assembly<'p, 'm, 'a> {
                 self.missing(ORDER.len());
             }
         }
+        let outcome = match self.plan.options.dwarf {
+            Dwarf::Strip => dwarf::Outcome::Absent,
+            Dwarf::Rewrite => self.debug(),
+        };
         match u32::try_from(self.out.len()) {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(outcome),
             Err(_) => Err(Error::TooMany {
                 what: "bytes",
                 count: self.out.len(),
@@ -174,6 +186,41 @@ impl<'p, 'm, 'a> Assembly<'p, 'm, 'a> {
         for piece in &self.functions.pieces {
             self.out.extend_from_slice(piece);
         }
+        self.code = self.out.len() - len..self.out.len();
+    }
+
+    /// Writes the debug information, which needs to know where the code is.
+    fn debug(&mut self) -> dwarf::Outcome {
+        let module = self.plan.module;
+        let code = |section: &&Section<'_>| section.id == id::CODE;
+        let custom = module.sections.iter().filter_map(|section| {
+            let contents = &module.bytes[section.data..section.contents.end];
+            section.name.map(|name| (name, contents))
+        });
+        let custom = custom.collect::<Vec<_>>();
+        let Some(original) = module.sections.iter().find(code) else {
+            return dwarf::Outcome::Absent;
+        };
+        if !custom.iter().any(|(name, _)| dwarf::is_debug(name)) {
+            return dwarf::Outcome::Absent;
+        }
+        let original = &module.bytes[original.contents.clone()];
+        let segments = &self.map.segments;
+        let moved = |offset: u64| Some(segments.rewritten(offset.try_into().ok()?)?.into());
+        let rewritten = dwarf::Code::new(original, &self.out[self.code.clone()], &moved)
+            .and_then(|code| dwarf::rewrite(&custom, &code));
+        match rewritten {
+            Ok(rewritten) => {
+                for (name, data) in &rewritten.sections {
+                    self.named(name, data);
+                }
+                let left_out = rewritten.left_out.into_iter().map(str::to_owned);
+                dwarf::Outcome::Rewritten {
+                    left_out: left_out.collect(),
+                }
+            }
+            Err(reason) => dwarf::Outcome::LeftOut(reason),
+        }
     }
 
     fn custom(&mut self, section: &Section<'_>) {
@@ -186,9 +233,8 @@ impl<'p, 'm, 'a> Assembly<'p, 'm, 'a> {
             }
             // They say where in the file something is.
             "sourceMappingURL" | "external_debug_info" => return,
-            _ if name.starts_with(".debug_") => match self.plan.options.dwarf {
-                Dwarf::Strip => return,
-            },
+            // Behind all others, if at all.
+            _ if dwarf::is_debug(name) => return,
             _ if name.starts_with("metadata.code.") => {
                 let Some(data) = metadata::rewrite(&self.map, &module.bytes[data]) else {
                     return;
@@ -201,9 +247,13 @@ impl<'p, 'm, 'a> Assembly<'p, 'm, 'a> {
                 return;
             }
         };
+        self.named(name, &data);
+    }
+
+    fn named(&mut self, name: &str, data: &[u8]) {
         let mut contents = Vec::with_capacity(data.len() + name.len() + 1);
         encoding::name(&mut contents, name);
-        contents.extend_from_slice(&data);
+        contents.extend_from_slice(data);
         write(&mut self.out, id::CUSTOM, &contents);
     }
 }

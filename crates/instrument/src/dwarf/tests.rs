@@ -12,6 +12,8 @@ use std::path::Path;
 use gimli::{AttributeValue, Dwarf, EndianSlice, LittleEndian};
 use wasmparser::{BinaryReader, CodeSectionReader, Operator, Parser, Payload};
 
+mod probed;
+
 use super::line::leb;
 use super::{Code, Reason, rewrite};
 
