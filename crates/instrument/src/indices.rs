@@ -1,6 +1,8 @@
 //! Finds the indices of functions outside bodies, which change as functions move up and
 //! imports get shims: in exports, tables' contents, globals, segments and the start.
 
+use std::collections::HashSet;
+
 use wasmparser::{
     BinaryReader, ConstExpr, ElementItems, ElementKind, ElementSectionReader, GlobalSectionReader,
     TableInit, TableSectionReader, WasmFeatures,
@@ -22,7 +24,7 @@ pub(crate) struct Moved {
     pub(crate) patches: Vec<(u8, Patches)>,
     /// The imports whose shims may be referred to in bodies, because something here
     /// refers to them.
-    pub(crate) declared: Vec<u32>,
+    pub(crate) declared: HashSet<u32>,
 }
 
 impl Moved {
@@ -31,7 +33,7 @@ impl Moved {
         let mut finder = Finder {
             plan,
             patches: Patches::new(),
-            declared: Vec::new(),
+            declared: HashSet::new(),
         };
         let mut patches = Vec::new();
         for section in &plan.module.sections {
@@ -58,7 +60,7 @@ impl Moved {
 struct Finder<'p, 'm, 'a> {
     plan: &'p Plan<'m, 'a>,
     patches: Patches,
-    declared: Vec<u32>,
+    declared: HashSet<u32>,
 }
 
 impl Finder<'_, '_, '_> {
@@ -66,7 +68,7 @@ impl Finder<'_, '_, '_> {
     fn reference(&mut self, offset: usize, index: u32) {
         let referred = self.plan.referred(index);
         if index < self.plan.module.counts.imported_functions && referred != index {
-            self.declared.push(index);
+            self.declared.insert(index);
         }
         self.patches.push((offset, referred));
     }

@@ -39,6 +39,8 @@ pub mod dwarf;
 mod encoding;
 mod error;
 mod function;
+#[doc(hidden)]
+pub mod fuzz;
 pub mod hooks;
 mod indices;
 mod map;

@@ -23,10 +23,8 @@ pub(crate) fn rewrite(plan: &Plan<'_, '_>, data: &[u8]) -> Vec<u8> {
     while let Ok((id, contents)) = subsection(&mut reader) {
         let rewritten = match id {
             FUNCTIONS => functions(plan, contents),
-            LOCALS => indirect(plan, contents, |_, local| local),
-            LABELS => indirect(plan, contents, |function, label| {
-                moved_label(plan, function, label)
-            }),
+            LOCALS => indirect(plan, contents, |_| Opened::default()),
+            LABELS => indirect(plan, contents, |function| Opened::new(plan, function)),
             _ => Ok(contents.to_vec()),
         };
         if let Ok(contents) = rewritten {
@@ -69,11 +67,11 @@ fn functions(plan: &Plan<'_, '_>, data: &[u8]) -> Result<Vec<u8>> {
     Ok(out)
 }
 
-/// Rewrites names of things in functions, whose indices become what `moved` says.
+/// Rewrites names of things in functions, whose indices become what `opened` says.
 fn indirect(
     plan: &Plan<'_, '_>,
     data: &[u8],
-    moved: impl Fn(FuncIndex, u32) -> u32,
+    opened: impl Fn(FuncIndex) -> Opened,
 ) -> Result<Vec<u8>> {
     let mut reader = BinaryReader::new(data, 0);
     let mut functions = Vec::new();
@@ -87,11 +85,16 @@ fn indirect(
             encoding::unsigned(&mut functions, count);
             kept += 1;
         }
+        let opened = if known {
+            opened(FuncIndex(function))
+        } else {
+            Opened::default()
+        };
         for _ in 0..count {
             let index = reader.read_var_u32()?;
             let name = reader.read_unlimited_string()?;
             if known {
-                encoding::unsigned(&mut functions, moved(FuncIndex(function), index));
+                encoding::unsigned(&mut functions, opened.moved(index));
                 encoding::name(&mut functions, name);
             }
         }
@@ -102,19 +105,37 @@ fn indirect(
     Ok(out)
 }
 
-/// Returns the index of a label. Labels are numbered in the order in which they are
+/// The labels that a probe opens. Labels are numbered in the order in which they are
 /// opened.
-fn moved_label(plan: &Plan<'_, '_>, function: FuncIndex, label: u32) -> u32 {
-    let (Some(_), Some(body)) = (plan.number(function), plan.body(function)) else {
-        return label;
-    };
-    let mut opened = Probe::labels(plan);
-    if plan.options.switches {
-        let before = body.marks.iter().filter(|mark| match mark.marked() {
-            Marked::ReturnCall(labels) | Marked::ReturnCallValue(labels) => labels <= label,
-            _ => false,
-        });
-        opened += before.count() as u32;
+#[derive(Default)]
+struct Opened {
+    /// How many are opened ahead of the body.
+    first: u32,
+    /// How many of the body's own labels are opened before each of the others.
+    others: Vec<u32>,
+}
+
+impl Opened {
+    fn new(plan: &Plan<'_, '_>, function: FuncIndex) -> Self {
+        let (Some(_), Some(body)) = (plan.number(function), plan.body(function)) else {
+            return Self::default();
+        };
+        let mut others = Vec::new();
+        if plan.options.switches {
+            others.extend(body.marks.iter().filter_map(|mark| match mark.marked() {
+                Marked::ReturnCall(labels) | Marked::ReturnCallValue(labels) => Some(labels),
+                _ => None,
+            }));
+        }
+        Self {
+            first: Probe::labels(plan),
+            others,
+        }
     }
-    label.saturating_add(opened)
+
+    /// Returns the index that a label of the body has.
+    fn moved(&self, label: u32) -> u32 {
+        let others = self.others.partition_point(|before| *before <= label);
+        label.saturating_add(self.first + others as u32)
+    }
 }

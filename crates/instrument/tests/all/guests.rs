@@ -5,7 +5,7 @@ use crate::operators::{self, Operators, compare};
 use wasmscope_instrument::{Exceptions, Module, Options};
 
 /// Ways of rewriting that differ in the code that they insert.
-fn ways() -> [Options; 4] {
+pub(crate) fn ways() -> [Options; 4] {
     let way = |exceptions, switches, expose| Options {
         suffix: ":test".to_owned(),
         key: 7,

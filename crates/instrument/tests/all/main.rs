@@ -1,4 +1,6 @@
 //! The tests of this crate's public face.
 
+mod constructs;
+mod damage;
 mod guests;
 mod operators;

@@ -1,0 +1,79 @@
+//! The body of the fuzz target: arbitrary bytes, rewritten in several ways.
+//!
+//! Run by a fuzzer, and by a bounded test over damaged real files.
+
+use wasmparser::{Validator, WasmFeatures};
+use wasmscope_address::{FuncIndex, WasmOffset};
+
+use crate::{Dwarf, Error, Exceptions, Module, Options, Rewritten};
+
+/// Offsets asked about in each file.
+const OFFSETS: usize = 64;
+
+/// Rewrites `data`, which need not be a module.
+///
+/// # Panics
+///
+/// When an invalid module is accepted, a valid one becomes invalid, or a map does not
+/// answer the same both ways.
+pub fn fuzz_instrument(data: &[u8]) {
+    let valid = is_valid(data);
+    let module = match Module::parse(data) {
+        Ok(module) => module,
+        Err(Error::Invalid { offset, reason }) => {
+            assert!(!valid, "{reason} at {offset:#x}");
+            assert!(offset <= data.len(), "{offset:#x} is past the end");
+            return;
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    assert!(valid, "an invalid module was accepted");
+    for (exceptions, switches, expose, dwarf, step) in [
+        (Exceptions::Auto, false, false, Dwarf::Rewrite, 1),
+        (Exceptions::Always, true, true, Dwarf::Strip, 1),
+        (Exceptions::Never, true, false, Dwarf::Strip, 3),
+    ] {
+        let options = Options {
+            exceptions,
+            switches,
+            expose,
+            dwarf,
+            ..Options::default()
+        };
+        let probe = |function: FuncIndex| function.0.is_multiple_of(step);
+        match module.rewrite(&options, &probe) {
+            Ok(rewritten) => check(&module, &rewritten, data.len()),
+            Err(error) => assert!(matches!(error, Error::TooMany { .. }), "{error}"),
+        }
+    }
+}
+
+fn is_valid(wasm: &[u8]) -> bool {
+    let mut validator = Validator::new_with_features(WasmFeatures::all());
+    validator.validate_all(wasm).is_ok()
+}
+
+fn check(module: &Module<'_>, rewritten: &Rewritten, len: usize) {
+    let Rewritten { wasm, map, .. } = rewritten;
+    assert!(is_valid(wasm), "a valid module became invalid");
+    if !rewritten.probes.is_empty() {
+        let again = Module::parse(wasm);
+        assert!(matches!(again, Err(Error::Reserved { .. })));
+    }
+    for offset in (0..len).step_by((len / OFFSETS).max(1)) {
+        let offset = WasmOffset(offset as u32);
+        if let Some(moved) = map.rewritten(offset) {
+            assert_eq!(map.original(moved), Some(offset));
+        }
+    }
+    for function in module.functions() {
+        let moved = map.rewritten_function(function.index);
+        let back = moved.and_then(|moved| map.original_function(moved));
+        assert_eq!(back, Some(function.index));
+    }
+    let past = FuncIndex(module.functions().len() as u32);
+    assert_eq!(map.rewritten_function(past), None);
+}
