@@ -66,7 +66,9 @@
 //! A sample is due at each interval of the sampled clock. Every one that is due is
 //! kept or lost, and a thread's [`Accounting`] says how many of each. The time of
 //! lost samples is not lost: the next sample that is kept stands for them as well
-//! ([`Sample::ticks`]).
+//! ([`Sample::ticks`]). The handler's own time is in those intervals too, and more of
+//! it where stacks are deep; a sample says how much ([`Sample::in_handler`]), so that
+//! a profile can leave it out.
 //!
 //! # What it leaves to others
 //!

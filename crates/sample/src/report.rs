@@ -62,7 +62,7 @@ pub struct ThreadReport {
     /// Lost samples that came after the last one that was kept, so that no sample
     /// carries their time: the ticks of all samples and these are `kept + lost`.
     pub unweighed: u64,
-    /// Time that the signal handler took of the thread since it was attached: the
-    /// sampler's own cost, less the kernel's for delivering the signals.
+    /// Time of the sampled clock that the signal handler took of the thread since it
+    /// was attached: the sampler's own cost, less the kernel's for delivering signals.
     pub in_handler: Duration,
 }

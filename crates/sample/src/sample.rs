@@ -21,6 +21,10 @@ pub struct Sample<'a> {
     /// How many intervals of the sampled clock it stands for: itself, and those
     /// whose samples were lost just before it.
     pub ticks: u64,
+    /// Of the time of those intervals, what the sampler's own handler took of the
+    /// thread: they began with the handlers of the samples before. What is left is
+    /// the thread's own.
+    pub in_handler: Duration,
     /// CPU time that the thread used since its previous sample, where measured.
     pub cpu: Option<Duration>,
     /// The label that the thread had set, see [`set_label`](crate::set_label).

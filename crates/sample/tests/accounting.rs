@@ -53,6 +53,9 @@ struct Heard {
     samples: u64,
     most_ticks: u64,
     cpu: Duration,
+    in_handler: Duration,
+    /// Ticks and the handler's part of them, by label.
+    by_label: [(u64, Duration); 3],
     ended: Vec<ThreadReport>,
 }
 
@@ -62,6 +65,10 @@ impl Sink for Heard {
         self.samples += 1;
         self.most_ticks = self.most_ticks.max(sample.ticks);
         self.cpu += sample.cpu.expect("measured by default");
+        self.in_handler += sample.in_handler;
+        let (ticks, in_handler) = &mut self.by_label[sample.label as usize];
+        *ticks += sample.ticks;
+        *in_handler += sample.in_handler;
         let ended = self.ended.iter().any(|ended| ended.id == thread);
         assert!(!ended, "the last word comes after all samples");
     }
@@ -158,6 +165,13 @@ fn check(run: &Run, mechanism: Mechanism, what: &str) {
         kept + lost,
         "{say}"
     );
+    // Each handler's time is taken off once, that of the last never.
+    let (taken_off, in_handler) = (run.heard.in_handler, run.report().in_handler);
+    assert!(
+        taken_off <= in_handler,
+        "{say}: {taken_off:?}, {in_handler:?}"
+    );
+    assert!(kept < 3 || taken_off > Duration::ZERO, "{say}");
 }
 
 /// Runs `work` until the test's clock is certain to within one sample, at most 20
@@ -497,4 +511,51 @@ fn a_stack_too_deep_for_the_rate_does_not_stop_the_thread() {
         assert!(accounting.due.abs_diff(accounting.kept + accounting.lost) <= 1);
         assert!(heard.ticks <= accounting.kept + accounting.lost);
     }
+}
+
+/// The same work, in turn with nothing below it and with 20,000 frames, whose walk is
+/// as long as many ticks. By ticks the deep half takes longer than the other; less the
+/// handler's time it does not.
+#[test]
+fn the_handler_s_time_is_not_the_thread_s() {
+    let options = Options {
+        clock: Clock::Cpu,
+        rate: Rate::MAX,
+        host_frames: wasmscope_sample::HostFrames::Keep,
+        ring_bytes: 1 << 20,
+        ..Options::default()
+    };
+    let interval = options.rate.interval();
+    let sampler = Sampler::start(options, Heard::default()).expect("starts");
+    let work = |label| {
+        wasmscope_sample::set_label(label);
+        for turn in 0..60_000_000u64 {
+            std::hint::black_box(turn);
+        }
+        wasmscope_sample::set_label(0);
+    };
+    std::thread::scope(|scope| {
+        std::thread::Builder::new()
+            .stack_size(64 << 20)
+            .spawn_scoped(scope, || {
+                let guard = sampler.attach_thread().expect("attaches");
+                for _ in 0..8 {
+                    work(1);
+                    at_depth(20_000, &mut || work(2));
+                }
+                drop(guard);
+            })
+            .expect("spawns");
+    });
+    let heard = sampler.sink();
+    let [_, shallow, deep] = heard.by_label.map(|(ticks, in_handler)| {
+        let all = interval * u32::try_from(ticks).expect("a short run");
+        (all, all.saturating_sub(in_handler))
+    });
+    let off = |shallow: Duration, deep: Duration| {
+        let share = deep.as_secs_f64() / (shallow + deep).as_secs_f64();
+        (share - 0.5).abs()
+    };
+    let (by_ticks, own) = (off(shallow.0, deep.0), off(shallow.1, deep.1));
+    assert!(own < by_ticks, "{shallow:?} {deep:?}: {own} {by_ticks}");
 }

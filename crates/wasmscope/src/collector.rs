@@ -18,11 +18,11 @@ use wasmscope_sample::{Accounting, RawFrame, Sample, Sink, StackEnd, ThreadId, T
 /// attached thread. See [`crate::Builder::limits`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// Samples that are listed with their times; 64 bytes each. Later ones are added
+    /// Samples that are listed with their times; 72 bytes each. Later ones are added
     /// up by stack, thread and labels: exact, but without a time of their own.
     pub timeline: usize,
     /// Distinct combinations of stack, thread and labels among those that are added
-    /// up; about 128 bytes each. Further ones are added up by stack alone.
+    /// up; about 136 bytes each. Further ones are added up by stack alone.
     pub sums: usize,
     /// Distinct calling contexts; about 64 bytes each. Past it a new stack counts for
     /// the longest known part of it, from the outside in.
@@ -36,7 +36,7 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// About 100 MB at most: 32 for the timeline, 16 for sums, 32 for stacks, the rest
+    /// About 100 MB at most: 36 for the timeline, 17 for sums, 32 for stacks, the rest
     /// for markers, labels and threads.
     fn default() -> Self {
         Self {
@@ -89,6 +89,8 @@ pub(crate) struct Collection {
     pub(crate) time: u64,
     pub(crate) count: u64,
     pub(crate) ticks: u64,
+    /// Nanoseconds of these ticks that were the sampler's, not the thread's.
+    pub(crate) in_handler: u64,
     pub(crate) cpu: Option<Duration>,
 }
 
@@ -442,6 +444,7 @@ impl Sink for Collector {
             time: sample.monotonic_nanos,
             count: 1,
             ticks: sample.ticks,
+            in_handler: u64::try_from(sample.in_handler.as_nanos()).unwrap_or(u64::MAX),
             cpu: sample.cpu,
         };
         if self.collected.samples.len() < self.limits.timeline {
@@ -474,6 +477,7 @@ impl Collection {
         self.time = self.time.max(other.time);
         self.count += other.count;
         self.ticks += other.ticks;
+        self.in_handler = self.in_handler.saturating_add(other.in_handler);
         self.cpu = match (self.cpu, other.cpu) {
             (Some(one), Some(two)) => Some(one + two),
             (one, two) => one.or(two),

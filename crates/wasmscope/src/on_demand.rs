@@ -199,6 +199,7 @@ impl OnDemand {
             &Sample {
                 monotonic_nanos: now,
                 ticks: 1,
+                in_handler: Duration::ZERO,
                 cpu,
                 label: self.labels.id(),
                 end,

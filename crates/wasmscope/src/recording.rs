@@ -37,7 +37,8 @@ impl Recording {
     }
 
     /// Returns the time of the sampled clock that the sampler's handler took of the
-    /// sampled threads.
+    /// sampled threads. Samples weigh their intervals less this time, so that it is
+    /// nobody's in a profile; what is counted as due, kept and lost has it.
     #[must_use]
     pub fn in_handler(&self) -> Duration {
         self.threads.iter().map(|thread| thread.in_handler).sum()
@@ -117,6 +118,12 @@ impl Recording {
         comments
     }
 
+    /// Returns the time of so many intervals.
+    fn ticks(&self, ticks: u64) -> Duration {
+        let ticks = u32::try_from(ticks).unwrap_or(u32::MAX);
+        self.interval.saturating_mul(ticks)
+    }
+
     fn since_start(&self, nanos: u64) -> Duration {
         Duration::from_nanos(nanos.saturating_sub(self.start_nanos))
     }
@@ -165,8 +172,8 @@ impl Writer<'_> {
                 stack,
                 count: sample.count,
                 weight: recording
-                    .interval
-                    .saturating_mul(u32::try_from(sample.ticks).unwrap_or(u32::MAX)),
+                    .ticks(sample.ticks)
+                    .saturating_sub(Duration::from_nanos(sample.in_handler)),
                 cpu: sample.cpu,
                 labels,
             });
@@ -214,9 +221,7 @@ impl Writer<'_> {
             own.due += sample.ticks;
             own.kept += sample.count;
             own.lost = own.due.saturating_sub(own.kept);
-            own.sampled += recording
-                .interval
-                .saturating_mul(u32::try_from(sample.ticks).unwrap_or(u32::MAX));
+            own.sampled += recording.ticks(sample.ticks);
         }
         for report in &recording.threads {
             let own = own.get(&report.id).copied();

@@ -84,6 +84,7 @@ fn windows_partition_time_while_threads_come_and_go() {
     let sums = per_thread(&recordings);
     let due = due.into_inner().unwrap();
     assert!(due.len() > 20);
+    let in_handler: Duration = recordings.iter().map(Recording::in_handler).sum();
     for (tid, (least, most)) in due {
         let (sum, samples, weight) = sums.get(&tid).copied().unwrap_or_default();
         let say = format!("{sum:?}, {samples} samples of {weight:?}, due {least} to {most}");
@@ -91,8 +92,9 @@ fn windows_partition_time_while_threads_come_and_go() {
         // Each window rounds down what is due; the whole is not further off.
         assert!((least..=most).contains(&sum.due), "{say}");
         assert_eq!(samples, sum.kept, "{say}");
-        let ticks = weight.as_nanos() as u64 / INTERVAL;
-        assert!(ticks <= sum.kept + sum.lost && ticks >= sum.kept, "{say}");
+        let time = |ticks| Duration::from_nanos(ticks * INTERVAL);
+        assert!(weight <= time(sum.kept + sum.lost), "{say}");
+        assert!(weight + in_handler >= time(sum.kept), "{say}");
     }
     // The pieces lie end to end and make up the whole.
     let profiles: Vec<_> = recordings.iter().map(Recording::profile).collect();

@@ -237,11 +237,15 @@ fn on_tick(attachment: &Attachment, info: &libc::siginfo_t, context: &libc::ucon
         take_sample(attachment, context, now, cpu, ticks);
     }
     let end = monotonic_nanos();
-    let spent = end.wrapping_sub(now);
+    let took = end.wrapping_sub(now);
+    let spent = match (timing.mechanism.clock(), cpu) {
+        (Clock::Cpu, Some(cpu)) => thread_cpu_nanos().saturating_sub(cpu),
+        _ => took,
+    };
     Counts::add(&counts.spent, spent);
     // One long handler may have been put off the processor meanwhile; two in a row
     // are long.
-    let cost = spent.min(counts.last_spent.swap(spent, Ordering::Relaxed));
+    let cost = took.min(counts.last_took.swap(took, Ordering::Relaxed));
     if cost > state.interval / REST {
         let until = end.wrapping_add(cost.saturating_mul(REST - 1));
         counts.rest_until.store(until, Ordering::Relaxed);
@@ -297,15 +301,24 @@ fn take_sample(
         return;
     };
     let before = counts.last_cpu.load(Ordering::Relaxed);
+    let ticks = counts.carried.load(Ordering::Relaxed).wrapping_add(1);
+    // Handlers longer than the time to the next tick are taken off later ones.
+    let in_handler = counts
+        .spent
+        .load(Ordering::Relaxed)
+        .wrapping_sub(counts.taken_off.load(Ordering::Relaxed))
+        .min(ticks.saturating_mul(state.interval));
     let half_full = record.commit(&Sample {
         monotonic_nanos: now,
-        ticks: counts.carried.load(Ordering::Relaxed).wrapping_add(1),
+        ticks,
+        in_handler: Duration::from_nanos(in_handler),
         cpu: cpu.map(|cpu| Duration::from_nanos(cpu.saturating_sub(before))),
         label: counts.label.load(Ordering::Relaxed),
         end,
         frames: &[],
     });
     counts.carried.store(0, Ordering::Relaxed);
+    Counts::add(&counts.taken_off, in_handler);
     if let Some(cpu) = cpu {
         counts.last_cpu.store(cpu, Ordering::Relaxed);
     }

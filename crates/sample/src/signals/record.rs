@@ -6,14 +6,15 @@
 //!   word 2   ticks that this sample stands for: 1 + those lost before it
 //!   word 3   CPU nanoseconds since the thread's previous sample, or all ones
 //!   word 4   the label that was set
-//!   word 5.. frames, newest first
+//!   word 5   nanoseconds of these ticks that handlers took
+//!   word 6.. frames, newest first
 //! ```
 
 use super::ring::{Reader, Writer};
 use crate::{RawFrame, Sample, StackEnd};
 use std::time::Duration;
 
-const HEADER: usize = 5;
+const HEADER: usize = 6;
 const UNKNOWN: u64 = u64::MAX;
 
 /// Writes a record's frames, then its header.
@@ -51,6 +52,7 @@ impl<'a> RecordWriter<'a> {
         let cpu = sample.cpu.map_or(UNKNOWN, |cpu| cpu.as_nanos() as u64);
         self.writer.set(3, cpu);
         self.writer.set(4, sample.label);
+        self.writer.set(5, sample.in_handler.as_nanos() as u64);
         self.writer.commit()
     }
 }
@@ -70,7 +72,7 @@ pub(crate) fn read(
     for word in &mut header {
         *word = reader.next().unwrap_or(0);
     }
-    let [monotonic_nanos, ticks, cpu, label] = header;
+    let [monotonic_nanos, ticks, cpu, label, in_handler] = header;
     frames.clear();
     frames.extend(
         reader
@@ -82,6 +84,7 @@ pub(crate) fn read(
         ticks,
         cpu: (cpu != UNKNOWN).then(|| Duration::from_nanos(cpu)),
         label,
+        in_handler: Duration::from_nanos(in_handler),
         end: if first >> 32 == 0 {
             StackEnd::Root
         } else {
@@ -111,6 +114,7 @@ mod tests {
             ticks: 3,
             cpu: None,
             label: 9,
+            in_handler: Duration::from_nanos(31),
             end: StackEnd::Cut,
             frames: &stack,
         };

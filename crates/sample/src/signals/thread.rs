@@ -57,10 +57,12 @@ pub(crate) struct Counts {
     /// The thread's CPU clock at the last kept sample.
     pub(crate) last_cpu: AtomicU64,
     pub(crate) label: AtomicU64,
-    /// Nanoseconds spent in the handler.
+    /// Nanoseconds of the sampled clock spent in the handler.
     pub(crate) spent: AtomicU64,
-    /// Of these, what the last handler spent.
-    pub(crate) last_spent: AtomicU64,
+    /// Of these, what was taken off the ticks of kept samples.
+    pub(crate) taken_off: AtomicU64,
+    /// Nanoseconds on the wall that the last handler took.
+    pub(crate) last_took: AtomicU64,
     /// Until when, in nanoseconds of `CLOCK_MONOTONIC`, ticks are lost on purpose.
     pub(crate) rest_until: AtomicU64,
 }
