@@ -73,6 +73,7 @@ mod profile;
 mod sample;
 mod save;
 mod stack;
+mod strings;
 pub mod svg;
 mod thread;
 mod totals;

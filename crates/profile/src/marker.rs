@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::category::Category;
 use crate::stack::StackHandle;
+use crate::strings::StringHandle;
 use crate::thread::ThreadHandle;
 
 /// Something that began and ended on a thread, for example a host call.
@@ -50,8 +51,8 @@ pub(crate) struct PackedMarker {
     pub(crate) start: u64,
     pub(crate) end: u64,
     pub(crate) thread: ThreadHandle,
-    pub(crate) name: crate::profile::StringHandle,
+    pub(crate) name: StringHandle,
     pub(crate) stack: Option<StackHandle>,
-    pub(crate) text: Option<crate::profile::StringHandle>,
+    pub(crate) text: Option<StringHandle>,
     pub(crate) category: Category,
 }

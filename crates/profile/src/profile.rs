@@ -10,7 +10,6 @@ use indexmap::IndexSet;
 
 use crate::counter::{Counter, CounterHandle};
 use crate::function::{Function, FunctionHandle};
-use crate::handle::handle;
 use crate::labels::{Label, LabelsHandle, Value};
 use crate::location::{Line, Location, LocationHandle};
 use crate::mapping::{Mapping, MappingHandle};
@@ -18,12 +17,8 @@ use crate::marker::{Marker, MarkerRef, PackedMarker};
 use crate::meta::Meta;
 use crate::sample::{PackedSample, Sample, nanos};
 use crate::stack::{Frame, Stack, StackHandle};
+use crate::strings::Strings;
 use crate::thread::{Accounting, Thread, ThreadHandle};
-
-handle! {
-    /// A text of a profile's table of strings.
-    pub(crate) StringHandle
-}
 
 /// A profile: what ran, and where its time went.
 #[derive(Clone, Debug)]
@@ -36,7 +31,7 @@ pub struct Profile {
     threads: Vec<Thread>,
     labels: IndexSet<Vec<Label>>,
     samples: Vec<PackedSample>,
-    strings: IndexSet<Box<str>>,
+    strings: Strings,
     markers: Vec<PackedMarker>,
     counters: Vec<Counter>,
 }
@@ -54,7 +49,7 @@ impl Profile {
             threads: Vec::new(),
             labels: IndexSet::from([Vec::new()]),
             samples: Vec::new(),
-            strings: IndexSet::new(),
+            strings: Strings::default(),
             markers: Vec::new(),
             counters: Vec::new(),
         }
@@ -154,9 +149,9 @@ impl Profile {
             start,
             end: nanos(marker.end).max(start),
             thread: marker.thread,
-            name: self.add_string(marker.name),
+            name: self.strings.add(marker.name),
             stack: marker.stack,
-            text: marker.text.map(|text| self.add_string(text)),
+            text: marker.text.map(|text| self.strings.add(text)),
             category: marker.category,
         };
         self.markers.push(packed);
@@ -175,14 +170,6 @@ impl Profile {
     /// When the handle is not of this profile.
     pub fn counter_mut(&mut self, counter: CounterHandle) -> &mut Counter {
         &mut self.counters[counter.index()]
-    }
-
-    fn add_string(&mut self, string: String) -> StringHandle {
-        let index = match self.strings.get_index_of(string.as_str()) {
-            Some(index) => index,
-            None => self.strings.insert_full(string.into_boxed_str()).0,
-        };
-        StringHandle::from_index(index)
     }
 }
 
@@ -264,7 +251,7 @@ impl Profile {
 
     /// Iterates over the markers, in the order in which they were added.
     pub fn markers(&self) -> impl ExactSizeIterator<Item = MarkerRef<'_>> {
-        let text = |handle: StringHandle| &*self.strings[handle.index()];
+        let text = |handle| self.strings.get(handle);
         self.markers.iter().map(move |marker| MarkerRef {
             thread: marker.thread,
             name: text(marker.name),
