@@ -4,3 +4,4 @@ mod constructs;
 mod damage;
 mod guests;
 mod operators;
+mod sections;
