@@ -110,6 +110,17 @@ const MODULES: &[(&str, &str)] = &[
         r#"(module (import "h" "f" (func $f)) (export "f" (func $f)))"#,
     ),
     (
+        "an import that only its export declares",
+        r#"(module (import "h" "f" (func $f)) (import "h" "g" (func $g)) (export "f" (func $f))
+            (table 1 funcref) (elem (i32.const 0) $g)
+            (func (drop (ref.func $g)) (drop (ref.func $f))))"#,
+    ),
+    (
+        "the same without segments",
+        r#"(module (import "h" "f" (func $f)) (export "f" (func $f))
+            (func (drop (ref.func $f))))"#,
+    ),
+    (
         "unreachable code",
         "(module (func (result i32) (return (i32.const 1)) (return) (br 0)) (func unreachable))",
     ),
