@@ -62,11 +62,7 @@ pub(crate) fn signed(out: &mut Vec<u8>, mut value: i64) {
     }
 }
 
-/// Writes a name: its length and its bytes.
-///
-/// # Panics
-///
-/// Never: names come from a file below 4 GiB, or are short.
+/// Writes a name: its length and its bytes, fewer than 4 GiB.
 pub(crate) fn name(out: &mut Vec<u8>, name: &str) {
     unsigned(out, name.len() as u32);
     out.extend_from_slice(name.as_bytes());

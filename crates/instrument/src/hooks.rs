@@ -1,7 +1,7 @@
 //! The interface between a rewritten module and its host: names, types, flattening.
 //!
 //! A rewritten module imports hooks from [`MODULE`], passes them numbers only, and
-//! exports a few globals. Both sides of that interface are made from this file: the
+//! exports a few globals and one function. Both sides of that interface are made from this file: the
 //! rewriter writes what is described here, the binding serves it.
 //!
 //! Each value of the guest is flattened to one `i64`, a `v128` to two:
