@@ -111,19 +111,11 @@ fn exports(plan: &Plan<'_, '_>) -> Addition {
         export(hooks::function_export(suffix), FUNCTION, function);
     }
     if plan.options.expose {
-        let module = plan.module;
-        let hidden = |exported: &[bool], index: u32| {
-            !exported.get(index as usize).copied().unwrap_or_default()
-        };
-        for index in 0..module.counts.memories {
-            if hidden(&module.exported_memories, index) {
-                export(hooks::memory_export(index, suffix), MEMORY, index);
-            }
+        for index in 0..plan.module.counts.memories {
+            export(hooks::memory_export(index, suffix), MEMORY, index);
         }
-        for index in 0..module.counts.globals {
-            if hidden(&module.exported_globals, index) {
-                export(hooks::global_export(index, suffix), GLOBAL, index);
-            }
+        for index in 0..plan.module.counts.globals {
+            export(hooks::global_export(index, suffix), GLOBAL, index);
         }
     }
     addition

@@ -41,6 +41,7 @@ mod error;
 mod function;
 #[doc(hidden)]
 pub mod fuzz;
+mod hierarchy;
 pub mod hooks;
 mod indices;
 mod map;
@@ -55,6 +56,7 @@ mod sections;
 
 pub use error::Error;
 pub use function::{Function, Signature};
+pub use hierarchy::Hierarchy;
 pub use map::Map;
 pub use module::Module;
 pub use options::{Dwarf, Exceptions, Options};

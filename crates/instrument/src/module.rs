@@ -15,6 +15,7 @@ use wasmscope_address::FuncIndex;
 use crate::Error;
 use crate::body::{Body, Unread};
 use crate::function::{Function, Signature};
+use crate::hierarchy::Hierarchy;
 use crate::hooks;
 
 /// A core WebAssembly module in its binary form, read so that it can be rewritten.
@@ -27,8 +28,8 @@ pub struct Module<'a> {
     pub(crate) sections: Vec<Section<'a>>,
     pub(crate) functions: Vec<Function<'a>>,
     pub(crate) counts: Counts,
-    pub(crate) exported_memories: Vec<bool>,
-    pub(crate) exported_globals: Vec<bool>,
+    name: Option<&'a str>,
+    pub(crate) types: Vec<Hierarchy>,
     /// The bodies of the functions that are defined here, in their order.
     pub(crate) bodies: Vec<Body>,
 }
@@ -117,6 +118,24 @@ impl<'a> Module<'a> {
         Ok(module)
     }
 
+    /// Returns the module's own name, from its name section.
+    #[must_use]
+    pub fn name(&self) -> Option<&'a str> {
+        self.name
+    }
+
+    /// Returns how many memories it has, imported ones included.
+    #[must_use]
+    pub fn memories(&self) -> u32 {
+        self.counts.memories
+    }
+
+    /// Returns how many globals it has, imported ones included.
+    #[must_use]
+    pub fn globals(&self) -> u32 {
+        self.counts.globals
+    }
+
     /// Returns every function of the module's index space, by index: the imported ones
     /// first.
     #[must_use]
@@ -191,8 +210,8 @@ impl<'a> Reading<'a> {
                 sections: Vec::new(),
                 functions: Vec::new(),
                 counts: Counts::default(),
-                exported_memories: Vec::new(),
-                exported_globals: Vec::new(),
+                name: None,
+                types: Vec::new(),
                 bodies: Vec::new(),
             },
         }
@@ -219,6 +238,8 @@ impl<'a> Reading<'a> {
                     for ty in group?.types() {
                         let signature = Signature::new(self.types.len() as u32, ty);
                         self.types.push(signature.map(Arc::new));
+                        let hierarchy = Hierarchy::of_defined(&ty.composite_type.inner);
+                        self.module.types.push(hierarchy);
                     }
                 }
                 self.module.counts.types = self.types.len() as u32;
@@ -240,8 +261,6 @@ impl<'a> Reading<'a> {
             Payload::TagSection(reader) => self.module.counts.tags += reader.count(),
             Payload::ElementSection(reader) => self.module.counts.elements = reader.count(),
             Payload::ExportSection(reader) => {
-                self.module.exported_memories = vec![false; self.module.counts.memories as usize];
-                self.module.exported_globals = vec![false; self.module.counts.globals as usize];
                 self.module.counts.exports = reader.count();
                 for export in reader.into_iter_with_offsets() {
                     let (offset, export) = export?;
@@ -325,17 +344,10 @@ impl<'a> Reading<'a> {
                     function.exports.push(export.name);
                 }
             }
-            ExternalKind::Memory => {
-                if let Some(exported) = module.exported_memories.get_mut(index) {
-                    *exported = true;
-                }
-            }
-            ExternalKind::Global => {
-                if let Some(exported) = module.exported_globals.get_mut(index) {
-                    *exported = true;
-                }
-            }
-            ExternalKind::Table | ExternalKind::Tag => {}
+            ExternalKind::Memory
+            | ExternalKind::Global
+            | ExternalKind::Table
+            | ExternalKind::Tag => {}
         }
         Ok(())
     }
@@ -352,6 +364,7 @@ impl<'a> Reading<'a> {
         let functions = &mut self.module.functions;
         for subsection in names {
             match subsection {
+                Ok(Name::Module { name, .. }) => self.module.name = Some(name),
                 Ok(Name::Function(names)) => {
                     for naming in names.into_iter().map_while(Result::ok) {
                         if let Some(function) = functions.get_mut(naming.index as usize) {

@@ -12,8 +12,8 @@ pub struct Options {
     pub exceptions: Exceptions,
     /// Whether probes can be turned off and on while guests run.
     pub switches: bool,
-    /// Whether memories and globals that the module keeps to itself are exported, for
-    /// hosts that read them.
+    /// Whether all memories and globals are exported under names of ours too, for hosts
+    /// that read them.
     pub expose: bool,
     /// What becomes of the debug information.
     pub dwarf: Dwarf,

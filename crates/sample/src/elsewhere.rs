@@ -152,6 +152,15 @@ impl StackCapture {
     ) -> StackEnd {
         match self.never {}
     }
+
+    /// Visits the frames of the calling thread's stack.
+    pub fn visit(
+        &mut self,
+        _code: &CodeMap,
+        _visit: impl FnMut(wasmscope_walk::Frame) -> std::ops::ControlFlow<()>,
+    ) -> StackEnd {
+        match self.never {}
+    }
 }
 
 /// What the walk must know of a guest's code: nothing, where nothing is walked.

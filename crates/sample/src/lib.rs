@@ -84,11 +84,6 @@
 //! `--cfg wasmscope_portable` makes any machine such a place, to test what happens
 //! there.
 
-#![allow(
-    unexpected_cfgs,
-    reason = "`wasmscope_portable` is set by hand, to test what happens elsewhere"
-)]
-
 mod clock;
 mod code_map;
 mod error;
@@ -120,3 +115,4 @@ pub use platform::{
 };
 pub use report::{Accounting, ThreadId, ThreadReport};
 pub use sample::{Sample, Sink, StackEnd};
+pub use wasmscope_walk::{Frame, FrameKind};

@@ -56,6 +56,12 @@ pub enum Error {
          OnDemand from an epoch callback instead"
     )]
     Platform,
+    /// A module could not be rewritten.
+    #[error("instrument: {0}")]
+    Instrument(#[from] wasmscope_instrument::Error),
+    /// The engine did not compile a module.
+    #[error("compile: {0}")]
+    Engine(#[source] wasmtime::Error),
     /// The sampler said no.
     #[error("sample: {0}")]
     Sample(#[source] wasmscope_sample::Error),

@@ -3,11 +3,6 @@
 //! and with what that one leaves out.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
-#![allow(
-    unexpected_cfgs,
-    reason = "`wasmscope_portable` is set by hand, to test what happens elsewhere"
-)]
-
 #[path = "support/call_graph.rs"]
 mod call_graph;
 

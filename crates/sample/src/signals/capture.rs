@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder, here};
-use wasmscope_walk::{FrameKind, Native};
+use wasmscope_walk::{Frame, FrameKind, Native};
 
 /// Captures stacks of whatever thread calls it. Making one reads which libraries
 /// are loaded; capturing allocates nothing once `frames` is large enough.
@@ -42,7 +42,6 @@ impl StackCapture {
     /// frames that `code` knows, each run of host frames as one
     /// [`RawFrame::HOST_RUN`]. The run that calls this is left out. Stops after
     /// `at_most` frames.
-    #[inline(never)]
     pub fn capture(
         &mut self,
         code: &CodeMap,
@@ -50,10 +49,7 @@ impl StackCapture {
         frames: &mut Vec<RawFrame>,
     ) -> StackEnd {
         frames.clear();
-        let registers = here();
-        let memory = StackMemory::at(registers.sp, StackBounds::NONE, &self.query);
-        let mut host = HostUnwinder::new(&self.objects, &mut self.cache);
-        let end = wasmscope_walk::walk::<Native>(registers, &memory, code, &mut host, |frame| {
+        self.visit(code, |frame| {
             match frame.kind {
                 FrameKind::Guest => {
                     frames.push(RawFrame::guest(frame.pc, frame.is_return_address));
@@ -68,7 +64,21 @@ impl StackCapture {
             } else {
                 ControlFlow::Continue(())
             }
-        });
+        })
+    }
+
+    /// Visits the frames of the calling thread's stack, newest first: those of the guests
+    /// that `code` knows, and the host's, from the function that calls this on.
+    #[inline(never)]
+    pub fn visit(
+        &mut self,
+        code: &CodeMap,
+        visit: impl FnMut(Frame) -> ControlFlow<()>,
+    ) -> StackEnd {
+        let registers = here();
+        let memory = StackMemory::at(registers.sp, StackBounds::NONE, &self.query);
+        let mut host = HostUnwinder::new(&self.objects, &mut self.cache);
+        let end = wasmscope_walk::walk::<Native>(registers, &memory, code, &mut host, visit);
         stack_end(end)
     }
 }

@@ -1,0 +1,511 @@
+//! Listeners on the calls of guests: rewritten modules, and what they call.
+//!
+//! ```text
+//!   bytes --rewrite--> module --Linker--> instance      a call in the guest
+//!                         |                  |            before  tail  unwind  after
+//!                         v                  v              |       |     |       |
+//!                  ListenedModule <----- Attached           v       v     v       v
+//!                  names, offsets        probes, by      hooks: find the store, settle
+//!                                        the factory     its open calls, call the listener
+//! ```
+//!
+//! What a listener is, is said in `wasmscope-listen`; how a module is rewritten, in
+//! `wasmscope-instrument`. Here the two meet the engine.
+
+mod attach;
+mod attached;
+mod current;
+mod definition;
+mod frame_buffer;
+mod frames;
+mod hooks;
+mod layout;
+mod module;
+mod open_calls;
+mod outer;
+mod probe;
+mod reach;
+mod scope;
+mod site;
+mod store_calls;
+
+use crate::Error;
+use attach::{attach, enter};
+use module::{ListenedModule, Parts};
+use scope::Scope;
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use wasmscope_instrument::{Exceptions, Options};
+use wasmscope_listen::{Cause, Definition, Factory};
+use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap};
+
+/// Listens to the calls of guests.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::sync::Arc;
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use wasmscope::Listening;
+/// use wasmscope::listen::{BoxListener, Call, Definition};
+/// use wasmtime::{Engine, Linker, Store};
+///
+/// // What shall happen at each call, and for which functions.
+/// let calls = Arc::new(AtomicU64::new(0));
+/// let counted = Arc::clone(&calls);
+/// let count = BoxListener::new(move |_: &Call<'_>| {
+///     counted.fetch_add(1, Ordering::Relaxed);
+/// });
+/// let listening = Listening::new(move |function: &Definition| {
+///     (function.name.as_deref() == Some("fib")).then(|| count.clone())
+/// });
+///
+/// // What any embedder has, but that the module is compiled by `listening`.
+/// let engine = Engine::default();
+/// let bytes = wat::parse_str("(module (func $fib (export \"fib\") (param i32) (result i32)
+///     (if (result i32) (i32.lt_u (local.get 0) (i32.const 2))
+///         (then (local.get 0))
+///         (else (i32.add (call $fib (i32.sub (local.get 0) (i32.const 1)))
+///                        (call $fib (i32.sub (local.get 0) (i32.const 2))))))))")?;
+/// let guest = listening.compile(&engine, bytes)?;
+/// let mut linker = Linker::new(&engine);
+/// listening.add_to_linker(&mut linker)?;
+/// let mut store = Store::new(&engine, ());
+/// let instance = linker.instantiate(&mut store, guest.module())?;
+/// let fib = instance.get_typed_func::<u32, u32>(&mut store, "fib")?;
+///
+/// assert_eq!(listening.guard(&mut store, |store| fib.call(store, 10))?, 55);
+/// assert_eq!(calls.load(Ordering::Relaxed), 177);
+/// # Ok(()) }
+/// ```
+///
+/// # When closes arrive
+///
+/// Each call that was opened is closed exactly once, innermost first. A function that
+/// returns, makes a tail call, or is left by an exception that its module handles says so
+/// at that moment. A trap or an error says nothing on its way out, so those closes arrive
+///
+/// - with [`guard`](Self::guard) and [`guard_async`](Self::guard_async) before they
+///   return, with the real error;
+/// - with [`call_hook`](Self::call_hook) before the engine returns to the embedder, with
+///   [`Cause::Unknown`];
+/// - otherwise at the next event of the store that shows that the frames are gone, at the
+///   latest when the store is dropped.
+///
+/// # Cost
+///
+/// A function that is not listened to is not touched. A probe is two calls of the host;
+/// they use fuel and stack of the guest, about as two imported functions would.
+#[derive(Clone)]
+pub struct Listening {
+    shared: Arc<Shared>,
+}
+
+/// What hooks, modules and instances of one [`Listening`] share.
+struct Shared {
+    /// Ends every reserved name, so that no guest can import it.
+    suffix: Arc<str>,
+    factory: Arc<dyn Factory>,
+    exceptions: Exceptions,
+    switches: bool,
+    exit_status: Box<dyn Fn(&wasmtime::Error) -> Option<i32> + Send + Sync>,
+    next_key: AtomicU64,
+    modules: Mutex<HashMap<u64, Weak<ListenedModule>>>,
+}
+
+impl Shared {
+    fn module(&self, key: u64) -> Option<Arc<ListenedModule>> {
+        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.get(&key)?.upgrade()
+    }
+}
+
+/// Settings of a [`Listening`].
+pub struct ListeningBuilder {
+    factory: Arc<dyn Factory>,
+    exceptions: Exceptions,
+    switches: bool,
+    exit_status: Box<dyn Fn(&wasmtime::Error) -> Option<i32> + Send + Sync>,
+}
+
+impl ListeningBuilder {
+    /// Makes listeners that can be turned off and on while guests run. A probe that is off
+    /// costs a load and a branch. Off by default.
+    #[must_use]
+    pub fn switches(mut self, switches: bool) -> Self {
+        self.switches = switches;
+        self
+    }
+
+    /// Sets in which modules functions report the exceptions that leave them at once. By
+    /// default in those that know of exceptions themselves; elsewhere such a close arrives
+    /// with the next event.
+    #[must_use]
+    pub fn exceptions(mut self, exceptions: Exceptions) -> Self {
+        self.exceptions = exceptions;
+        self
+    }
+
+    /// Sets how to tell that an error is the guest's own exit, and its status. With
+    /// wasmtime's WASI that is `|e| e.downcast_ref::<wasmtime_wasi::I32Exit>().map(|e| e.0)`.
+    /// Without it such a close has the cause [`Cause::HostError`].
+    #[must_use]
+    pub fn exit_status(
+        mut self,
+        status: impl Fn(&wasmtime::Error) -> Option<i32> + Send + Sync + 'static,
+    ) -> Self {
+        self.exit_status = Box::new(status);
+        self
+    }
+
+    /// Makes it.
+    #[must_use]
+    pub fn build(self) -> Listening {
+        // Keyed by the process's random numbers: a guest cannot guess the names.
+        let random = || RandomState::new().hash_one(0_u8);
+        Listening {
+            shared: Arc::new(Shared {
+                suffix: format!(":{:016x}{:016x}", random(), random()).into(),
+                factory: self.factory,
+                exceptions: self.exceptions,
+                switches: self.switches,
+                exit_status: self.exit_status,
+                next_key: AtomicU64::new(0),
+                modules: Mutex::default(),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for ListeningBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ListeningBuilder")
+            .field("exceptions", &self.exceptions)
+            .field("switches", &self.switches)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Listening {
+    /// Listens to the functions that a factory gives a listener for.
+    #[must_use]
+    pub fn new(factory: impl Factory + 'static) -> Self {
+        Self::builder(factory).build()
+    }
+
+    /// Begins with settings.
+    pub fn builder(factory: impl Factory + 'static) -> ListeningBuilder {
+        ListeningBuilder {
+            factory: Arc::new(factory),
+            exceptions: Exceptions::default(),
+            switches: false,
+            exit_status: Box::new(|_| None),
+        }
+    }
+
+    /// Rewrites a module so that the functions that the factory gives a listener for have
+    /// probes, and compiles it.
+    ///
+    /// `bytes` is a core module in its binary form. They are kept, for source lines.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Instrument`] when the bytes are not a module, or use reserved names;
+    /// [`Error::Engine`] when the engine does not compile the result;
+    /// [`Error::GuestDebug`] when it was configured so.
+    pub fn compile(
+        &self,
+        engine: &Engine,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Listened, Error> {
+        self.compile_probed(engine, bytes, |function| {
+            self.shared.factory.listener(function).is_some()
+        })
+    }
+
+    /// As [`compile`](Self::compile), with probes in the functions that `probed` says,
+    /// for [factories of instances](Self::instantiate) that choose others.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`](Self::compile).
+    pub fn compile_probed(
+        &self,
+        engine: &Engine,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+        probed: impl Fn(&Definition) -> bool + Sync,
+    ) -> Result<Listened, Error> {
+        let original = wasmscope_instrument::Module::parse(bytes.as_ref())?;
+        let name = original.name().map(str::to_owned);
+        if engine.get_guest_debug() {
+            return Err(Error::GuestDebug {
+                guest: name.unwrap_or_default(),
+            });
+        }
+        let definitions = definition::of(&original);
+        let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
+        let options = Options {
+            suffix: self.shared.suffix.to_string(),
+            key,
+            exceptions: self.shared.exceptions,
+            switches: self.shared.switches,
+            expose: true,
+            ..Options::default()
+        };
+        let rewritten = original.rewrite(&options, &|function| {
+            definitions
+                .get(function.0 as usize)
+                .is_some_and(|definition| probed(definition))
+        })?;
+        let compiled = Module::new(engine, &rewritten.wasm).map_err(Error::Engine)?;
+        let module = ListenedModule::new(Parts {
+            compiled,
+            name,
+            suffix: Arc::clone(&self.shared.suffix),
+            memories: original.memories(),
+            globals: original.globals(),
+            definitions,
+            probed: rewritten.probes,
+            map: rewritten.map,
+            bytes: Arc::new(bytes),
+        })?;
+        let mut modules = self
+            .shared
+            .modules
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        modules.retain(|_, module| module.strong_count() > 0);
+        modules.insert(key, Arc::downgrade(&module));
+        Ok(Listened { module })
+    }
+
+    /// Defines what rewritten modules import.
+    ///
+    /// # Errors
+    ///
+    /// When the linker has it already.
+    pub fn add_to_linker<T: 'static>(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
+        hooks::define(&self.shared, linker)
+    }
+
+    /// Runs a guest; when it is done every call that was opened meanwhile is closed, with
+    /// the error that `run` returns as the cause.
+    ///
+    /// # Errors
+    ///
+    /// Those of `run`.
+    ///
+    /// # Panics
+    ///
+    /// When `run` does, or a listener while calls are closed: after all are.
+    pub fn guard<S, R>(
+        &self,
+        store: &mut S,
+        run: impl FnOnce(&mut S) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let scope = Scope::begin(store.as_context_mut());
+        let result = run(store);
+        self.end(scope, store, &result);
+        result
+    }
+
+    /// As [`guard`](Self::guard), for guests that run on fibers. When the future is dropped
+    /// before it is done the calls are closed with [`Cause::FutureDropped`].
+    ///
+    /// # Errors
+    ///
+    /// Those of `run`.
+    pub async fn guard_async<S, R>(
+        &self,
+        store: &mut S,
+        run: impl AsyncFnOnce(&mut S) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let scope = Scope::begin(store.as_context_mut());
+        let result = run(store).await;
+        self.end(scope, store, &result);
+        result
+    }
+
+    fn end<S, R>(&self, scope: Scope, store: &mut S, result: &wasmtime::Result<R>)
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let cause = result.as_ref().err().map(|error| self.cause(error));
+        scope.end(store.as_context_mut(), cause.as_ref());
+    }
+
+    /// Closes what a failed guest left open, told by the engine's call hook.
+    ///
+    /// To be called from the embedder's own hook, which stays its own:
+    /// `store.call_hook(move |context, hook| { listening.call_hook(context, hook); Ok(()) })`.
+    /// The engine's cargo feature `call-hook` makes every call of a host function dearer.
+    pub fn call_hook<T: 'static>(&self, mut context: impl AsContextMut<Data = T>, hook: CallHook) {
+        let context = context.as_context_mut();
+        match hook {
+            CallHook::CallingWasm => {
+                current::with(context, |calls, _| calls.enter_hooked());
+            }
+            CallHook::ReturningFromWasm => {
+                current::with(context, |calls, reach| calls.leave_hooked(reach));
+            }
+            CallHook::CallingHost | CallHook::ReturningFromHost => {}
+        }
+    }
+
+    /// Instantiates a module whose listeners another factory chooses, among the functions
+    /// that have probes.
+    ///
+    /// `instantiate` is what the embedder does to instantiate `module`, which includes
+    /// running its start function.
+    ///
+    /// # Errors
+    ///
+    /// Those of `instantiate`.
+    pub fn instantiate<S>(
+        &self,
+        store: &mut S,
+        factory: impl Factory + 'static,
+        instantiate: impl FnOnce(&mut S) -> wasmtime::Result<Instance>,
+    ) -> wasmtime::Result<Instance>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let factory: Arc<dyn Factory> = Arc::new(factory);
+        let outer = self.choose(store, Some(factory));
+        let result = instantiate(store);
+        self.attach_chosen(store, &result, outer);
+        result
+    }
+
+    /// As [`instantiate`](Self::instantiate), for guests that run on fibers.
+    ///
+    /// # Errors
+    ///
+    /// Those of `instantiate`.
+    pub async fn instantiate_async<S>(
+        &self,
+        store: &mut S,
+        factory: impl Factory + 'static,
+        instantiate: impl AsyncFnOnce(&mut S) -> wasmtime::Result<Instance>,
+    ) -> wasmtime::Result<Instance>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let factory: Arc<dyn Factory> = Arc::new(factory);
+        let outer = self.choose(store, Some(factory));
+        let result = instantiate(store).await;
+        self.attach_chosen(store, &result, outer);
+        result
+    }
+
+    /// Sets who chooses for instances that are attached from now on, and returns who did.
+    fn choose<S>(
+        &self,
+        store: &mut S,
+        factory: Option<Arc<dyn Factory>>,
+    ) -> Option<Arc<dyn Factory>>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        enter(store.as_context_mut());
+        current::with(store.as_context_mut(), |calls, _| {
+            std::mem::replace(&mut calls.factory, factory)
+        })?
+    }
+
+    fn attach_chosen<S>(
+        &self,
+        store: &mut S,
+        result: &wasmtime::Result<Instance>,
+        outer: Option<Arc<dyn Factory>>,
+    ) where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        if let Ok(instance) = result {
+            attach(&self.shared, &mut (*instance, store.as_context_mut()));
+        }
+        self.choose(store, outer);
+    }
+
+    /// Tells why a guest failed.
+    fn cause<'e>(&self, error: &'e wasmtime::Error) -> Cause<'e> {
+        if let Some(status) = (self.shared.exit_status)(error) {
+            return Cause::Exit(status);
+        }
+        if error.is::<wasmtime::ThrownException>() {
+            return Cause::Exception;
+        }
+        match error.downcast_ref::<Trap>() {
+            Some(Trap::StackOverflow) => Cause::StackOverflow,
+            Some(trap) => Cause::Trap(trap),
+            None => Cause::HostError(error.as_ref()),
+        }
+    }
+}
+
+impl fmt::Debug for Listening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listening").finish_non_exhaustive()
+    }
+}
+
+/// A module with probes, compiled.
+///
+/// Has to be kept as long as the module is instantiated; instances that exist keep what
+/// they need.
+#[derive(Clone, Debug)]
+pub struct Listened {
+    module: Arc<ListenedModule>,
+}
+
+impl Listened {
+    /// Returns the compiled module, to be instantiated as any other.
+    #[must_use]
+    pub fn module(&self) -> &Module {
+        &self.module.compiled
+    }
+
+    /// Visits the definitions of the functions that have a probe.
+    pub fn probed(&self) -> impl ExactSizeIterator<Item = &Definition> {
+        let definitions = &self.module.definitions;
+        self.module
+            .probed
+            .iter()
+            .map(|function| &*definitions[function.0 as usize])
+    }
+
+    /// Switches listeners on (`Some(true)`) and off (`Some(false)`), in all instances that
+    /// exist or will, of functions for which `wanted` says so.
+    ///
+    /// From any thread, while guests run. An instance obeys with its store's next event, or
+    /// the next [`Listening::guard`]; with [`apply`](Self::apply) at once. Calls that are
+    /// open are closed as ever.
+    ///
+    /// Does nothing unless the [`Listening`] was built with
+    /// [`switches`](ListeningBuilder::switches).
+    pub fn switch(&self, wanted: impl Fn(&Definition) -> Option<bool>) {
+        self.module.want(wanted);
+        current::ask_for_attention();
+    }
+
+    /// Makes the instances of one store obey [`switch`](Self::switch) now: for a host
+    /// function, an epoch callback, or whoever holds the store.
+    pub fn apply<T: 'static>(&self, mut store: impl AsContextMut<Data = T>) {
+        current::with(store.as_context_mut(), |calls, reach| calls.switch(reach));
+    }
+}

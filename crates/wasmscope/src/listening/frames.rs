@@ -1,0 +1,118 @@
+//! The stack below an event, by the frame pointers that compiled code keeps.
+//!
+//! Frames of the activation that runs are walked each time; those below the host code that
+//! entered it do not change while it lasts, and are walked once.
+
+#![expect(
+    unsafe_code,
+    reason = "walks frames that are there while an event lasts"
+)]
+
+use super::layout::Callers;
+use super::module::Place;
+use super::open_calls::CallRef;
+use super::site::EventSite;
+use wasmscope_listen::{Definition, InstanceId, Line, RawFrame, SourceOffset, StackSource, Values};
+
+impl EventSite<'_> {
+    fn walk(&self, frames: &mut Vec<RawFrame>) {
+        let Some(context) = self.store.context else {
+            return;
+        };
+        let own = self.call;
+        // SAFETY: a hook of the store runs, called by the event's own frame.
+        let mut callers = unsafe { Callers::of(own.fp(), context.entry_of(context.stack())) };
+        let mut number = self.number();
+        frames.push(RawFrame {
+            pc: context.exit_pc(),
+            key: number as u64,
+        });
+        while callers.advance() && !callers.is_at_entry() {
+            let Some(pc) = callers.pc else { break };
+            let mut key = 0;
+            while let Some(call) = self.store.calls.get(number - 1)
+                && call.fp() <= callers.frame
+            {
+                number -= 1;
+                if call.fp() == callers.frame {
+                    key = number as u64;
+                }
+            }
+            frames.push(RawFrame { pc, key });
+        }
+        // Older activations: their newest calls first.
+        let Some(outer) = self.store.outer() else {
+            return;
+        };
+        for frame in &outer.frames {
+            let mut key = 0;
+            while let Some(call) = self.store.calls.get(number - 1)
+                && call.fp() <= frame.fp
+            {
+                number -= 1;
+                if call.fp() == frame.fp {
+                    key = number as u64;
+                }
+            }
+            frames.push(RawFrame { pc: frame.pc, key });
+        }
+    }
+
+    /// Returns the call that a frame is of.
+    fn call_of(&self, frame: RawFrame) -> Option<CallRef<'_>> {
+        let number = usize::try_from(frame.key).ok()?;
+        if number == self.number() {
+            return Some(self.call);
+        }
+        self.store.calls.get(number)
+    }
+
+    fn place(&self, frame: RawFrame) -> Option<Place<'_>> {
+        let of_store = self.store.instances.iter().map(|attached| &attached.module);
+        let outer = self
+            .store
+            .outer()
+            .into_iter()
+            .flat_map(|outer| &outer.modules);
+        of_store
+            .chain(outer)
+            .find_map(|module| module.place(frame.pc))
+    }
+}
+
+impl StackSource for EventSite<'_> {
+    fn frames(&self) -> &[RawFrame] {
+        self.frames.get_or_init(|| {
+            // SAFETY: each event has one site, which asks once; listeners' borrows of the
+            // frames end with the site's.
+            unsafe { self.store.frames.fill(|frames| self.walk(frames)) }
+        })
+    }
+
+    fn definition(&self, frame: RawFrame) -> Option<&Definition> {
+        match self.call_of(frame) {
+            Some(call) => Some(&call.probe().definition),
+            None => Some(self.place(frame)?.definition),
+        }
+    }
+
+    fn source_offset(&self, frame: RawFrame) -> Option<SourceOffset> {
+        self.place(frame)?.source_offset()
+    }
+
+    fn line(&self, frame: RawFrame) -> Option<Line> {
+        self.place(frame)?.line()
+    }
+
+    fn instance(&self, frame: RawFrame) -> Option<InstanceId> {
+        let instance = self.call_of(frame)?.instance() as usize;
+        Some(self.store.instances.get(instance)?.id)
+    }
+
+    fn params(&self, frame: RawFrame) -> Option<Values<'_>> {
+        let call = self.call_of(frame)?;
+        let types = &call.probe().definition.params;
+        let len = types.iter().map(|ty| ty.words()).sum();
+        Some(Values::new(types, self.store.calls.words(call, len)))
+    }
+}

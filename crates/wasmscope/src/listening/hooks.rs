@@ -1,0 +1,188 @@
+//! The hooks that a rewritten module calls.
+//!
+//! Each has a quick way, for a function that the newest open call itself calls, or that
+//! call's return, and a long one for everything else. The quick way is what a listener
+//! costs.
+
+#![expect(
+    unsafe_code,
+    reason = "reads the guest's frames and the store's calls on every call of a guest"
+)]
+
+use super::Shared;
+use super::attach::attach;
+use super::current::{self, StoreKey};
+use super::layout::Callers;
+use super::open_calls::QUICK_WORDS;
+use super::reach::{InStore, Reach};
+use super::site::EventSite;
+use super::store_calls::StoreCalls;
+use std::sync::Arc;
+use wasmscope_instrument::hooks::{Hook, MODULE, UNATTACHED};
+use wasmscope_listen::{Call, Values};
+use wasmtime::{Caller, Linker};
+
+/// Defines all hooks in a linker.
+pub(super) fn define<T: 'static>(
+    shared: &Arc<Shared>,
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    let name = |hook: Hook| hook.import(&shared.suffix);
+    macro_rules! values {
+        ($number:literal: $($value:ident),*) => {
+            let this = Arc::clone(shared);
+            linker.func_wrap(
+                MODULE,
+                &name(Hook::Before($number)),
+                move |caller: Caller<'_, T>, instance: u32, probe: u32 $(, $value: u64)*| {
+                    before(&this, caller, instance, probe, &[$($value),*]);
+                },
+            )?;
+            linker.func_wrap(
+                MODULE,
+                &name(Hook::After($number)),
+                |caller: Caller<'_, T> $(, $value: u64)*| after(caller, &[$($value),*]),
+            )?;
+        };
+    }
+    values!(0:);
+    values!(1: a);
+    values!(2: a, b);
+    values!(3: a, b, c);
+    values!(4: a, b, c, d);
+    linker.func_wrap(
+        MODULE,
+        &name(Hook::Stage),
+        |caller: Caller<'_, T>, a: u64, b: u64, c: u64, d: u64| {
+            long(caller, |calls, _, _| calls.staged.extend([a, b, c, d]));
+        },
+    )?;
+    linker.func_wrap(MODULE, &name(Hook::Tail), |caller: Caller<'_, T>| {
+        long(caller, |calls, callers, reach| {
+            calls.close_tail(callers, reach)
+        });
+    })?;
+    linker.func_wrap(MODULE, &name(Hook::Unwind), |caller: Caller<'_, T>| {
+        long(caller, |calls, callers, reach| {
+            calls.close_thrown(callers, reach)
+        });
+    })?;
+    Ok(())
+}
+
+#[inline(always)]
+fn before<T: 'static, const N: usize>(
+    shared: &Arc<Shared>,
+    caller: Caller<'_, T>,
+    instance: u32,
+    probe: u32,
+    words: &[u64; N],
+) {
+    const { assert!(N <= QUICK_WORDS) };
+    let key = StoreKey::of(caller.data());
+    // SAFETY: this is a hook, so this thread runs the store; the calls are used by nobody
+    // else until the listener is called, and only read then.
+    unsafe {
+        let Some(calls) = current::quick(key) else {
+            return before_long(shared, caller, instance, probe, words);
+        };
+        let frame = (*calls).exit.frame();
+        let parent = (*calls).calls.top();
+        if frame.caller() != parent.fp()
+            || !parent.probe().code.contains(frame.return_address())
+            || !(*calls).calls.has_room()
+            || !(*calls).staged.is_empty()
+        {
+            return before_long(shared, caller, instance, probe, words);
+        }
+        let Some(attached) = (&(*calls).instances).get(instance as usize) else {
+            return before_long(shared, caller, instance, probe, words);
+        };
+        let Some(probe) = attached.probes.get(probe as usize) else {
+            return;
+        };
+        let (call, slot, words) = (*calls).calls.push_quick(frame, probe, instance, words);
+        let reach = InStore::new(caller);
+        let site = EventSite::new(&*calls, &reach, call);
+        let seen = Call::new(&probe.definition, words, &site);
+        probe.listener.before(&seen, slot);
+    }
+}
+
+#[inline(always)]
+fn after<T: 'static, const N: usize>(caller: Caller<'_, T>, words: &[u64; N]) {
+    let key = StoreKey::of(caller.data());
+    // SAFETY: as in `before`.
+    unsafe {
+        let Some(calls) = current::quick(key) else {
+            return after_long(caller, words);
+        };
+        let frame = (*calls).exit.frame();
+        if (*calls).calls.top().fp() != frame || !(*calls).staged.is_empty() {
+            return after_long(caller, words);
+        }
+        let (call, slot, params) = (*calls).calls.pop();
+        let probe = call.probe();
+        let reach = InStore::new(caller);
+        let site = EventSite::new(&*calls, &reach, call);
+        let seen = Call::new(&probe.definition, params, &site);
+        let results = Values::new(&probe.definition.results, words);
+        probe.listener.after(&seen, results, slot);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn before_long<T: 'static>(
+    shared: &Arc<Shared>,
+    mut caller: Caller<'_, T>,
+    instance: u32,
+    probe: u32,
+    words: &[u64],
+) {
+    let instance = if instance.cast_signed() == UNATTACHED {
+        match attach(shared, &mut caller) {
+            Some(instance) => instance,
+            None => return,
+        }
+    } else {
+        instance
+    };
+    long(caller, |calls, callers, reach| {
+        calls.open(callers, instance, probe, words, reach);
+    });
+}
+
+#[cold]
+#[inline(never)]
+fn after_long<T: 'static>(caller: Caller<'_, T>, words: &[u64]) {
+    long(caller, |calls, callers, reach| {
+        calls.close(callers, words, reach)
+    });
+}
+
+/// Settles the store's calls and does what an event asks for.
+fn long<T: 'static>(
+    caller: Caller<'_, T>,
+    event: impl FnOnce(&mut StoreCalls, Callers, &dyn Reach),
+) {
+    let key = StoreKey::of(caller.data());
+    // SAFETY: this is a hook, so this thread runs the store, and the frame that called the
+    // hook is there, with its callers up to the trampoline that the host entered by.
+    let (calls, asked, callers) = unsafe {
+        let Some((calls, asked)) = current::find(key) else {
+            return;
+        };
+        let calls = &mut *calls;
+        let Some(context) = calls.context else {
+            return;
+        };
+        let callers = Callers::of(calls.exit.frame(), context.entry_of(context.stack()));
+        (calls, asked, callers)
+    };
+    let reach = InStore::new(caller);
+    if asked {
+        calls.switch(&reach);
+    }
+    event(calls, callers, &reach);
+}

@@ -1,0 +1,224 @@
+//! Where the engine keeps what a hook needs to know at once.
+//!
+//! Compiled code writes down, whenever it calls the host, which frame it came from:
+//!
+//! ```text
+//!   VMStoreContext of a store               the stack, addresses grow upward
+//!   +------------------------------+        +-----------------------+
+//!   | last_wasm_exit_trampoline_fp |----+   |  entry trampoline     |<-- last_wasm_entry_fp
+//!   | last_wasm_exit_pc            |    |   |  ...                  |
+//!   | last_wasm_entry_fp           |    |   |  return | caller's fp |<-+ frame that called
+//!   | stack_chain                  |    |   |  ...                  |  | the hook
+//!   | store_data                   |    +-->|  return | its fp -----|--+
+//!   +------------------------------+        +-----------------------+  hook's trampoline
+//! ```
+//!
+//! The engine has no call that tells this, and walking the host's own frames costs a
+//! microsecond. So these fields are read where `wasmtime-environ`, the crate that lays
+//! them out for the compiler, says they are. [`StoreContext::of`] checks one of them
+//! against what the engine's public functions say before any is used.
+
+#![expect(
+    unsafe_code,
+    reason = "reads fields of the engine's store at offsets that the engine's own crate gives"
+)]
+
+use wasmscope_address::HostPc;
+use wasmtime::{AsContextMut, Func};
+use wasmtime_environ::{HostPtr, PtrSize, STACK_CHAIN_CONTINUATION_DISCRIMINANT};
+
+/// A store's `VMStoreContext`. Valid as long as the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StoreContext(*const u8);
+
+/// The frame pointer of a frame of compiled code: the address of the pair of its
+/// caller's frame pointer and its return address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Fp(pub(super) usize);
+
+impl Fp {
+    /// No frame: lower than all.
+    pub(super) const NONE: Self = Self(0);
+
+    /// Returns the frame pointer of the caller.
+    ///
+    /// # Safety
+    ///
+    /// A live frame of compiled code.
+    #[inline(always)]
+    pub(super) unsafe fn caller(self) -> Self {
+        // SAFETY: compiled code keeps frame pointers: `push rbp; mov rbp, rsp`, or the same
+        // on other architectures, and the caller promises that the frame is there.
+        Self(unsafe { *(self.0 as *const usize) })
+    }
+
+    /// Returns the address that the frame returns to.
+    ///
+    /// # Safety
+    ///
+    /// A live frame of compiled code.
+    #[inline(always)]
+    pub(super) unsafe fn return_address(self) -> HostPc {
+        // SAFETY: as above; the return address lies above the caller's frame pointer.
+        HostPc(unsafe { *((self.0 as *const usize).add(1)) } as u64)
+    }
+}
+
+/// The callers of a frame of compiled code, one after the other.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Callers {
+    /// The frame that was reached.
+    pub(super) frame: Fp,
+    /// Where it will go on; not known of the frame that this began with.
+    pub(super) pc: Option<HostPc>,
+    entry: Fp,
+}
+
+impl Callers {
+    /// Begins with `frame`; ends with `entry`, or where compiled code ends.
+    ///
+    /// # Safety
+    ///
+    /// `frame` is a live frame of compiled code, as are all its callers up to `entry`, and
+    /// stays so as long as this is used. Without an entry, who uses this stops where `pc`
+    /// is no compiled code.
+    #[inline(always)]
+    pub(super) unsafe fn of(frame: Fp, entry: Fp) -> Self {
+        Self {
+            frame,
+            pc: None,
+            entry,
+        }
+    }
+
+    /// Tells whether the trampoline by which the host entered is reached.
+    #[inline(always)]
+    pub(super) fn is_at_entry(&self) -> bool {
+        self.frame == self.entry
+    }
+
+    /// Goes on to the caller. Returns `false` at the end, and stays there.
+    #[inline(always)]
+    pub(super) fn advance(&mut self) -> bool {
+        if self.frame == self.entry {
+            return false;
+        }
+        // SAFETY: a live frame, as `of` asks; the entry's own caller is not touched.
+        let (caller, pc) = unsafe { (self.frame.caller(), self.frame.return_address()) };
+        // A stack grows down, so each caller lies above.
+        if caller <= self.frame {
+            return false;
+        }
+        self.frame = caller;
+        self.pc = Some(pc);
+        true
+    }
+}
+
+/// Tells the stacks of one thread or store apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) enum StackId {
+    /// The stack that the host entered the guest on.
+    Entered,
+    /// The stack of a continuation, by the address of what the engine knows of it.
+    Continuation(usize),
+}
+
+/// Where a store's last exit to the host is written down.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExitSlot(*const usize);
+
+impl ExitSlot {
+    /// Is not to be asked.
+    pub(super) const NOWHERE: Self = Self(std::ptr::null());
+
+    /// Returns the frame that called the hook that runs now.
+    ///
+    /// # Safety
+    ///
+    /// This is some store's, not [`Self::NOWHERE`]; one of that store's hooks runs, on this
+    /// thread.
+    #[inline(always)]
+    pub(super) unsafe fn frame(self) -> Fp {
+        // SAFETY: while a hook runs, its trampoline's frame is there, and below it in the
+        // chain the frame of the guest function that called the hook.
+        unsafe { Fp(*(self.0 as *const usize)).caller() }
+    }
+}
+
+impl StoreContext {
+    /// Finds the context of a store through a function of one of its instances.
+    ///
+    /// `data` is the address of the store's data. Returns `None` when the engine is laid
+    /// out in another way than `wasmtime-environ` says.
+    pub(super) fn of(mut store: impl AsContextMut, function: Func, data: usize) -> Option<Self> {
+        let func_ref = function.to_raw(store.as_context_mut()).cast::<u8>();
+        if func_ref.is_null() {
+            return None;
+        }
+        let vmctx = usize::from(HostPtr.vm_func_ref().vmctx());
+        let context = usize::from(HostPtr.vmctx_store_context());
+        // SAFETY: `to_raw` gives the address of the function's `VMFuncRef`, whose `vmctx`
+        // is, for a function of an instance, that instance's `VMContext`; each begins
+        // with a magic number and has the address of the store's context.
+        let context = unsafe {
+            let vmctx = *func_ref.add(vmctx).cast::<*const u8>();
+            if *vmctx.cast::<u32>() != wasmtime_environ::VMCONTEXT_MAGIC {
+                return None;
+            }
+            Self(*vmctx.add(context).cast::<*const u8>())
+        };
+        // The check: the context says where the store's data is, and so does the engine.
+        (context.field(HostPtr.vm_store_context().store_data()) == data).then_some(context)
+    }
+
+    /// Reads a word of the context.
+    #[inline]
+    fn field(self, offset: u8) -> usize {
+        // SAFETY: the offset is one of the context's own fields, each a word that only
+        // this thread writes while it runs the store.
+        unsafe { *self.0.add(usize::from(offset)).cast::<usize>() }
+    }
+
+    /// Returns where the last exit to the host is written down.
+    pub(super) fn exit_slot(self) -> ExitSlot {
+        let offset = HostPtr.vm_store_context().last_wasm_exit_trampoline_fp();
+        // SAFETY: within the context.
+        ExitSlot(unsafe { self.0.add(usize::from(offset)) }.cast())
+    }
+
+    /// Returns where the guest will go on when the hook returns.
+    pub(super) fn exit_pc(self) -> HostPc {
+        HostPc(self.field(HostPtr.vm_store_context().last_wasm_exit_pc()) as u64)
+    }
+
+    /// Returns the frame of the trampoline by which the host entered the guest.
+    pub(super) fn entry(self) -> Fp {
+        Fp(self.field(HostPtr.vm_store_context().last_wasm_entry_fp()))
+    }
+
+    /// Returns where the frames of a stack end: none on a continuation, whose frames end in
+    /// the engine's own.
+    #[inline]
+    pub(super) fn entry_of(self, stack: StackId) -> Fp {
+        match stack {
+            StackId::Entered => self.entry(),
+            StackId::Continuation(_) => Fp::NONE,
+        }
+    }
+
+    /// Returns which fiber's guard pages are in force: 0 on a thread's own stack.
+    pub(super) fn fiber(self) -> usize {
+        self.field(HostPtr.vm_store_context().async_guard_range())
+    }
+
+    /// Returns the stack that runs.
+    pub(super) fn stack(self) -> StackId {
+        let chain = HostPtr.vm_store_context().stack_chain();
+        if self.field(chain) == STACK_CHAIN_CONTINUATION_DISCRIMINANT {
+            StackId::Continuation(self.field(chain + HostPtr.size()))
+        } else {
+            StackId::Entered
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! How far an event reaches into its store: a hook's [`Caller`] reads everything, a
+//! close after the call what was found before, a store's end nothing.
+
+use std::cell::RefCell;
+use wasmscope_listen::{Reference, ReferenceKind, Value};
+use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, StoreContextMut, Val};
+
+/// Reads what belongs to a store.
+pub(super) trait Reach {
+    /// Returns an export of the instance that called, where that is known.
+    fn export(&self, name: &str) -> Option<Extern>;
+
+    /// Returns a memory's size in bytes.
+    fn size(&self, memory: Memory) -> Option<u64>;
+
+    /// Copies bytes of a memory. Returns whether all were there.
+    fn read(&self, memory: Memory, offset: u64, into: &mut [u8]) -> bool;
+
+    /// Returns a global's value.
+    fn get(&self, global: Global) -> Option<Value>;
+
+    /// Sets a global of 32 bits.
+    fn set(&self, global: Global, value: i32);
+}
+
+/// Reaches nothing: the store is gone, or in use by another.
+pub(super) struct OutOfReach;
+
+impl Reach for OutOfReach {
+    fn export(&self, _: &str) -> Option<Extern> {
+        None
+    }
+
+    fn size(&self, _: Memory) -> Option<u64> {
+        None
+    }
+
+    fn read(&self, _: Memory, _: u64, _: &mut [u8]) -> bool {
+        false
+    }
+
+    fn get(&self, _: Global) -> Option<Value> {
+        None
+    }
+
+    fn set(&self, _: Global, _: i32) {}
+}
+
+/// Reaches a store through one of the engine's contexts.
+pub(super) struct InStore<C>(pub(super) RefCell<C>);
+
+impl<C> InStore<C> {
+    #[inline(always)]
+    pub(super) fn new(context: C) -> Self {
+        Self(RefCell::new(context))
+    }
+}
+
+/// A context that may know an instance.
+pub(super) trait Context: AsContextMut {
+    fn export(&mut self, name: &str) -> Option<Extern>;
+}
+
+impl<T: 'static> Context for Caller<'_, T> {
+    fn export(&mut self, name: &str) -> Option<Extern> {
+        self.get_export(name)
+    }
+}
+
+impl<T: 'static> Context for StoreContextMut<'_, T> {
+    fn export(&mut self, _: &str) -> Option<Extern> {
+        None
+    }
+}
+
+impl<C: Context> Reach for InStore<C> {
+    fn export(&self, name: &str) -> Option<Extern> {
+        self.0.borrow_mut().export(name)
+    }
+
+    fn size(&self, memory: Memory) -> Option<u64> {
+        let context = self.0.borrow();
+        Some(memory.data_size(context.as_context()) as u64)
+    }
+
+    fn read(&self, memory: Memory, offset: u64, into: &mut [u8]) -> bool {
+        let context = self.0.borrow();
+        usize::try_from(offset).is_ok_and(|at| memory.read(context.as_context(), at, into).is_ok())
+    }
+
+    fn get(&self, global: Global) -> Option<Value> {
+        let mut context = self.0.borrow_mut();
+        value_of(&global.get(context.as_context_mut()))
+    }
+
+    fn set(&self, global: Global, value: i32) {
+        let mut context = self.0.borrow_mut();
+        // Ours, mutable and of 32 bits: the only error is another type.
+        let _ = global.set(context.as_context_mut(), Val::I32(value));
+    }
+}
+
+/// Returns what a listener may know of a value.
+pub(super) fn value_of(value: &Val) -> Option<Value> {
+    let reference = |kind, is_null| Some(Value::Ref(Reference { kind, is_null }));
+    match value {
+        Val::I32(v) => Some(Value::I32(*v)),
+        Val::I64(v) => Some(Value::I64(*v)),
+        Val::F32(bits) => Some(Value::F32(f32::from_bits(*bits))),
+        Val::F64(bits) => Some(Value::F64(f64::from_bits(*bits))),
+        Val::V128(v) => Some(Value::V128(v.as_u128())),
+        Val::FuncRef(v) => reference(ReferenceKind::Func, v.is_none()),
+        Val::ExternRef(v) => reference(ReferenceKind::Extern, v.is_none()),
+        Val::AnyRef(v) => reference(ReferenceKind::Any, v.is_none()),
+        Val::ExnRef(v) => reference(ReferenceKind::Exn, v.is_none()),
+        Val::ContRef(v) => reference(ReferenceKind::Cont, v.is_none()),
+    }
+}

@@ -1,0 +1,107 @@
+//! An event as its listener sees it: the call, its instance, its parents, its stack.
+
+#![expect(unsafe_code, reason = "shows what other calls' listeners left")]
+
+use super::attached::Attached;
+use super::open_calls::CallRef;
+use super::reach::Reach;
+use super::store_calls::StoreCalls;
+use std::cell::OnceCell;
+use wasmscope_listen::{
+    Instance, InstanceId, Parent, RawFrame, ReadError, Site, StackSource, Value,
+};
+
+/// What surrounds one event. Made for it, and gone with it.
+pub(super) struct EventSite<'a> {
+    pub(super) store: &'a StoreCalls,
+    reach: &'a dyn Reach,
+    /// The call that the event is of; when it is a close, no longer among the open ones.
+    pub(super) call: CallRef<'a>,
+    /// What a walk found.
+    pub(super) frames: OnceCell<&'a [RawFrame]>,
+}
+
+impl<'a> EventSite<'a> {
+    #[inline(always)]
+    pub(super) fn new(store: &'a StoreCalls, reach: &'a dyn Reach, call: CallRef<'a>) -> Self {
+        Self {
+            store,
+            reach,
+            call,
+            frames: OnceCell::new(),
+        }
+    }
+
+    /// Returns the number that the event's call has or had, the oldest open one being 1.
+    pub(super) fn number(&self) -> usize {
+        self.store.calls.number_of(self.call)
+    }
+
+    fn attached(&self) -> Option<&'a Attached> {
+        self.store.instances.get(self.call.instance() as usize)
+    }
+}
+
+impl Site for EventSite<'_> {
+    fn instance(&self) -> &dyn Instance {
+        self
+    }
+
+    fn stack(&self) -> &dyn StackSource {
+        self
+    }
+
+    fn parent(&self, of: Option<u64>) -> Option<Parent<'_>> {
+        let below = match of {
+            Some(key) => usize::try_from(key).ok()?,
+            None => self.number(),
+        };
+        let number = below.checked_sub(1)?;
+        let call = self.store.calls.get(number)?;
+        // SAFETY: older than the event's own call.
+        let slot = unsafe { self.store.calls.slot(call) };
+        Some(Parent::new(&call.probe().definition, slot, number as u64))
+    }
+}
+
+impl Instance for EventSite<'_> {
+    fn id(&self) -> InstanceId {
+        self.attached()
+            .map_or(InstanceId(u64::MAX), |attached| attached.id)
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.attached()?.module.name.as_deref()
+    }
+
+    fn memories(&self) -> u32 {
+        self.attached()
+            .map_or(0, |attached| attached.module.memories)
+    }
+
+    fn memory_size(&self, memory: u32) -> Option<u64> {
+        self.reach
+            .size(self.attached()?.memory(memory, self.reach)?)
+    }
+
+    fn read(&self, memory: u32, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
+        self.attached()
+            .and_then(|attached| attached.memory(memory, self.reach))
+            .is_some_and(|memory| self.reach.read(memory, offset, into))
+            .then_some(())
+            .ok_or(ReadError {
+                memory,
+                offset,
+                len: into.len() as u64,
+            })
+    }
+
+    fn globals(&self) -> u32 {
+        self.attached()
+            .map_or(0, |attached| attached.module.globals)
+    }
+
+    fn global(&self, global: u32) -> Option<Value> {
+        self.attached()?.global(global, self.reach)
+    }
+}

@@ -1,0 +1,401 @@
+//! The open calls of one store, kept true to its stacks.
+//!
+//! A frame that returns says so; one that a trap, an error or an exception takes away
+//! does not. So each event first finds out which open calls still have their frames. That
+//! is seen from the frames themselves, in a few instructions when the caller of the called
+//! function is the newest open call, and by walking up otherwise:
+//!
+//! ```text
+//!   open calls       frames            called function's frame: its caller's frame pointer
+//!     f  ---------->  f                and return address lead to f, in f's code: f lives,
+//!     g  -----x       h  <-- event     and what opened after it (g) is gone
+//! ```
+//!
+//! Frames belong to activations: one entry of the host into the guest each. When the host
+//! enters again, older activations may lie below, or be gone.
+
+#![expect(unsafe_code, reason = "pushes and pops without a check at each")]
+
+use super::attached::Attached;
+use super::frame_buffer::FrameBuffer;
+use super::layout::{Callers, ExitSlot, Fp, StackId, StoreContext};
+use super::open_calls::OpenCalls;
+use super::outer::{Outer, OuterFrame};
+use super::probe::Probe;
+use super::reach::Reach;
+use super::site::EventSite;
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use wasmscope_address::HostPc;
+use wasmscope_listen::{Call, Cause, Factory, Slot, Values};
+
+/// What is known of one store that runs instances with listeners.
+pub(super) struct StoreCalls {
+    pub(super) exit: ExitSlot,
+    /// The calls of the stack that runs.
+    pub(super) calls: OpenCalls,
+    pub(super) instances: Vec<Attached>,
+    /// The stack that `calls` are of.
+    stack: StackId,
+    /// The activations on that stack that calls are open in, oldest first.
+    activations: Vec<Activation>,
+    /// The other stacks.
+    suspended: HashMap<StackId, (OpenCalls, Vec<Activation>)>,
+    pub(super) context: Option<StoreContext>,
+    /// Words of the next event that did not fit in its call.
+    pub(super) staged: Vec<u64>,
+    /// Who chooses listeners for the instance that is being made.
+    pub(super) factory: Option<Arc<dyn Factory>>,
+    /// What was open at each entry that the engine's call hook told of.
+    hooked: Vec<Mark>,
+    /// Room for the frames of a walk.
+    pub(super) frames: FrameBuffer,
+    /// Calls that could not be kept: too many were open.
+    pub(super) unheard: u64,
+}
+
+/// One entry of the host into the guest.
+struct Activation {
+    /// The entry trampoline's frame.
+    entry: Fp,
+    /// Which fiber it is on; 0 on a thread's own stack.
+    fiber: usize,
+    /// How many calls were open when it began.
+    begin: usize,
+    /// The guest frames below it, once somebody has asked.
+    outer: OnceCell<Outer>,
+}
+
+/// Whether a function was just called, or is about to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Event {
+    Open,
+    Close,
+}
+
+/// How far a call is unwound by the host: down to so many open calls.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark(usize);
+
+impl StoreCalls {
+    pub(super) fn new() -> Self {
+        Self {
+            exit: ExitSlot::NOWHERE,
+            calls: OpenCalls::new(),
+            instances: Vec::new(),
+            stack: StackId::Entered,
+            activations: Vec::new(),
+            suspended: HashMap::new(),
+            context: None,
+            staged: Vec::new(),
+            factory: None,
+            hooked: Vec::new(),
+            frames: FrameBuffer::default(),
+            unheard: 0,
+        }
+    }
+
+    /// Makes the open calls those of the stack that runs, and closes the ones whose frames
+    /// are gone. `callers` begin with the frame of the event: of a function that was just
+    /// called, or that is about to end.
+    pub(super) fn settle(&mut self, event: Event, mut callers: Callers, reach: &dyn Reach) {
+        let Some(context) = self.context else {
+            return;
+        };
+        self.switch_to(context.stack());
+        self.leave_dead_activations(context.entry_of(self.stack), context.fiber(), reach);
+
+        let begin = self.activations.last().map_or(0, |last| last.begin);
+        let mut left = self.calls.len();
+        while left > begin {
+            let Some(call) = self.calls.get(left) else {
+                break;
+            };
+            // Up to the frame that would be this call's, which no other can be above.
+            while callers.frame < call.fp()
+                && callers.advance()
+                && callers.pc.is_some_and(|pc| self.knows(pc))
+            {}
+            let lives = callers.frame == call.fp()
+                && match callers.pc {
+                    Some(pc) => call.probe().code.contains(pc),
+                    None => event == Event::Close,
+                };
+            if lives {
+                break;
+            }
+            left -= 1;
+        }
+        // A trap takes a whole activation; only an exception leaves some of it.
+        let cause = if left > begin {
+            Cause::Exception
+        } else {
+            Cause::Unknown
+        };
+        self.close_down_to(left, &cause, reach);
+        if left == begin
+            && event == Event::Open
+            && let Some(activation) = self.activations.last_mut()
+        {
+            // Perhaps another that was entered at the same place.
+            activation.outer = OnceCell::new();
+        }
+    }
+
+    /// Tells whether an address is in a module that an instance of the store runs.
+    fn knows(&self, pc: HostPc) -> bool {
+        self.instances
+            .iter()
+            .any(|attached| attached.module.text.contains(pc))
+    }
+
+    /// Makes the newest activation the one with this entry.
+    fn leave_dead_activations(&mut self, entry: Fp, fiber: usize, reach: &dyn Reach) {
+        let outer = OnceCell::new();
+        while let Some(last) = self.activations.last() {
+            if last.entry == entry && last.fiber == fiber {
+                return;
+            }
+            let begin = last.begin;
+            if begin < self.calls.len() && self.lies_below(last, entry, fiber, &outer) {
+                break;
+            }
+            self.close_down_to(begin, &Cause::Unknown, reach);
+            self.activations.pop();
+        }
+        self.activations.push(Activation {
+            entry,
+            fiber,
+            begin: self.calls.len(),
+            outer,
+        });
+    }
+
+    /// Tells whether the newest calls, which are of an activation, still have their frames
+    /// below a newer one that was entered at `entry`.
+    fn lies_below(
+        &self,
+        activation: &Activation,
+        entry: Fp,
+        fiber: usize,
+        outer: &OnceCell<Outer>,
+    ) -> bool {
+        if activation.fiber != fiber || self.stack != StackId::Entered {
+            // Another stack cannot be seen from here: its calls are left until their
+            // future, their scope or their store ends.
+            return true;
+        }
+        // Stacks grow down.
+        if activation.entry <= entry {
+            return false;
+        }
+        let outer = outer.get_or_init(|| Outer::below(entry));
+        let newest = self.calls.top();
+        let is_there =
+            |frame: &OuterFrame| frame.fp == newest.fp() && newest.probe().code.contains(frame.pc);
+        // Where the host's stack cannot be walked, nothing speaks against it.
+        !Outer::can_be_seen() || outer.frames.iter().any(is_there)
+    }
+
+    /// Makes `stack` the current one.
+    fn switch_to(&mut self, stack: StackId) {
+        if stack == self.stack {
+            return;
+        }
+        let (calls, activations) = self
+            .suspended
+            .remove(&stack)
+            .unwrap_or_else(|| (OpenCalls::new(), Vec::new()));
+        let calls = std::mem::replace(&mut self.calls, calls);
+        let activations = std::mem::replace(&mut self.activations, activations);
+        if calls.len() > 0 || self.stack == StackId::Entered {
+            self.suspended.insert(self.stack, (calls, activations));
+        }
+        self.stack = stack;
+    }
+
+    /// Returns the guest frames below the activation that runs.
+    pub(super) fn outer(&self) -> Option<&Outer> {
+        let activation = self.activations.last()?;
+        Some(
+            activation
+                .outer
+                .get_or_init(|| Outer::below(activation.entry)),
+        )
+    }
+
+    /// Notes how many calls are open, before the host enters the guest.
+    pub(super) fn mark(&mut self) -> Mark {
+        self.switch_to(StackId::Entered);
+        Mark(self.calls.len())
+    }
+
+    /// Closes what was opened since, when the host is back from the guest: nothing, if the
+    /// guest returned, which is when there is no cause.
+    ///
+    /// Calls on continuations that are suspended stay open then; when the guest failed, the
+    /// engine has dropped the one that ran.
+    pub(super) fn close_since(&mut self, mark: Mark, cause: Option<&Cause<'_>>, reach: &dyn Reach) {
+        self.staged.clear();
+        if let Some(cause) = cause
+            && self.stack != StackId::Entered
+        {
+            self.close_down_to(0, cause, reach);
+        }
+        self.switch_to(StackId::Entered);
+        self.close_down_to(mark.0, cause.unwrap_or(&Cause::Unknown), reach);
+        while self
+            .activations
+            .last()
+            .is_some_and(|last| last.begin >= self.calls.len())
+        {
+            self.activations.pop();
+        }
+    }
+
+    /// Notes how many calls are open, as the engine's call hook says that the host enters.
+    pub(super) fn enter_hooked(&mut self) {
+        let mark = self.mark();
+        self.hooked.push(mark);
+    }
+
+    /// Closes what was opened since the host entered, as the engine's call hook says that
+    /// it is back.
+    pub(super) fn leave_hooked(&mut self, reach: &dyn Reach) {
+        if let Some(mark) = self.hooked.pop() {
+            let failed = self.calls.len() > mark.0;
+            self.close_since(mark, failed.then_some(&Cause::Unknown), reach);
+        }
+    }
+
+    /// Closes everything, at the store's end.
+    pub(super) fn close_all(&mut self, cause: &Cause<'_>, reach: &dyn Reach) {
+        self.close_down_to(0, cause, reach);
+        let others: Vec<StackId> = self.suspended.keys().copied().collect();
+        for stack in others {
+            self.switch_to(stack);
+            self.close_down_to(0, cause, reach);
+        }
+    }
+
+    /// Closes the newest calls of the current stack until `left` are open.
+    ///
+    /// A listener that panics does not keep the others from hearing; its panic goes on when
+    /// all have heard.
+    fn close_down_to(&mut self, left: usize, cause: &Cause<'_>, reach: &dyn Reach) {
+        let mut panic = None;
+        while self.calls.len() > left {
+            let closed = catch_unwind(AssertUnwindSafe(|| {
+                self.take(reach, |probe, call, slot| {
+                    probe.listener.abort(call, cause, slot)
+                });
+            }));
+            if let Err(payload) = closed {
+                panic.get_or_insert(payload);
+            }
+        }
+        if let Some(payload) = panic
+            && !std::thread::panicking()
+        {
+            resume_unwind(payload);
+        }
+    }
+
+    /// Opens a call whose frame `callers` begin with.
+    pub(super) fn open(
+        &mut self,
+        callers: Callers,
+        instance: u32,
+        probe: u32,
+        words: &[u64],
+        reach: &dyn Reach,
+    ) {
+        self.settle(Event::Open, callers, reach);
+        let probe = self
+            .instances
+            .get(instance as usize)
+            .and_then(|attached| attached.probes.get(probe as usize));
+        let Some(probe) = probe.map(std::ptr::from_ref) else {
+            return;
+        };
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.extend_from_slice(words);
+        if self.calls.reserve(staged.len()) {
+            // SAFETY: room was made; nothing is pushed while the listener hears.
+            let (call, slot, words) =
+                unsafe { self.calls.push(callers.frame, probe, instance, &staged) };
+            let site = EventSite::new(self, reach, call);
+            let probe = call.probe();
+            probe
+                .listener
+                .before(&Call::new(&probe.definition, words, &site), slot);
+        } else {
+            self.unheard += 1;
+        }
+        self.recycle(staged);
+    }
+
+    /// Closes the call whose frame `callers` begin with, if it is open, with results.
+    pub(super) fn close(&mut self, callers: Callers, words: &[u64], reach: &dyn Reach) {
+        self.settle(Event::Close, callers, reach);
+        let mut staged = std::mem::take(&mut self.staged);
+        staged.extend_from_slice(words);
+        if self.is_top(callers.frame) {
+            self.take(reach, |probe, call, slot| {
+                let results = Values::new(&probe.definition.results, &staged);
+                probe.listener.after(call, results, slot);
+            });
+        }
+        self.recycle(staged);
+    }
+
+    /// Closes the call whose frame `callers` begin with, if it is open: it makes way for
+    /// another.
+    pub(super) fn close_tail(&mut self, callers: Callers, reach: &dyn Reach) {
+        self.settle(Event::Close, callers, reach);
+        if self.is_top(callers.frame) {
+            self.take(reach, |probe, call, slot| {
+                probe.listener.tail_call(call, slot)
+            });
+        }
+    }
+
+    /// Closes the call whose frame `callers` begin with, if it is open: an exception
+    /// leaves it.
+    pub(super) fn close_thrown(&mut self, callers: Callers, reach: &dyn Reach) {
+        self.settle(Event::Close, callers, reach);
+        if self.is_top(callers.frame) {
+            self.take(reach, |probe, call, slot| {
+                probe.listener.abort(call, &Cause::Exception, slot);
+            });
+        }
+    }
+
+    /// Takes the newest call off and lets its listener hear how it ended.
+    fn take(&mut self, reach: &dyn Reach, hear: impl FnOnce(&Probe, &Call<'_>, &mut Slot)) {
+        // SAFETY: whoever asks has seen an open call; nothing is pushed while it hears.
+        let (call, slot, params) = unsafe { self.calls.pop() };
+        let site = EventSite::new(self, reach, call);
+        let probe = call.probe();
+        hear(probe, &Call::new(&probe.definition, params, &site), slot);
+    }
+
+    /// Sets the switches of all instances as they are wanted.
+    pub(super) fn switch(&self, reach: &dyn Reach) {
+        for attached in &self.instances {
+            attached.switch(reach);
+        }
+    }
+
+    fn is_top(&self, frame: Fp) -> bool {
+        self.calls.len() > 0 && self.calls.top().fp() == frame
+    }
+
+    /// Keeps the room that staged words had.
+    fn recycle(&mut self, mut staged: Vec<u64>) {
+        staged.clear();
+        self.staged = staged;
+    }
+}
