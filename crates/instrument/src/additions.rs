@@ -1,6 +1,7 @@
 //! What is appended to the sections of a rewritten module.
 
 use crate::encoding::{self, Code};
+use crate::events;
 use crate::hooks;
 use crate::module::id;
 use crate::plan::Plan;
@@ -21,6 +22,7 @@ pub(crate) fn all(plan: &Plan<'_, '_>, undeclared: &[u32]) -> Vec<(u8, Addition)
         (id::TYPE, types(plan)),
         (id::IMPORT, imports(plan)),
         (id::FUNCTION, shims(plan)),
+        (id::MEMORY, memory(plan)),
         (id::GLOBAL, globals(plan)),
         (id::EXPORT, exports(plan)),
         (id::ELEMENT, declaration(plan, undeclared)),
@@ -69,6 +71,19 @@ fn shims(plan: &Plan<'_, '_>) -> Addition {
     }
 }
 
+/// Makes the memory that keeps events: of a size that does not change.
+fn memory(plan: &Plan<'_, '_>) -> Addition {
+    const HAS_MAXIMUM: u8 = 1;
+    let Some(events) = plan.events() else {
+        return Addition::default();
+    };
+    let pages = u32::from(events.pages.get());
+    let mut entries = vec![HAS_MAXIMUM];
+    encoding::unsigned(&mut entries, pages);
+    encoding::unsigned(&mut entries, pages);
+    Addition { count: 1, entries }
+}
+
 fn globals(plan: &Plan<'_, '_>) -> Addition {
     const IMMUTABLE: u8 = 0;
     const MUTABLE: u8 = 1;
@@ -86,6 +101,11 @@ fn globals(plan: &Plan<'_, '_>) -> Addition {
     for _ in 0..plan.switch_globals() {
         entries.extend([encoding::I32, MUTABLE]);
         Code(&mut entries).i32_const(ALL_ON).end();
+    }
+    if let Some(events) = plan.events() {
+        entries.extend([encoding::I32, MUTABLE]);
+        let position = events.first_position().cast_signed();
+        Code(&mut entries).i32_const(position).end();
     }
     Addition { count, entries }
 }
@@ -109,6 +129,10 @@ fn exports(plan: &Plan<'_, '_>) -> Addition {
             export(hooks::switches_export(n, suffix), GLOBAL, plan.switches(n));
         }
         export(hooks::function_export(suffix), FUNCTION, function);
+        if plan.events().is_some() {
+            export(events::memory_export(suffix), MEMORY, plan.events_memory());
+            export(events::position_export(suffix), GLOBAL, plan.position());
+        }
     }
     if plan.options.expose {
         for index in 0..plan.module.counts.memories {

@@ -220,6 +220,22 @@ impl Code<'_> {
         self.indexed(0x23, global)
     }
 
+    pub(crate) fn global_set(&mut self, global: u32) -> &mut Self {
+        self.indexed(0x24, global)
+    }
+
+    /// Stores an `i64` to an aligned address of a memory of 32 bits.
+    pub(crate) fn i64_store(&mut self, memory: u32) -> &mut Self {
+        const ALIGNED: u8 = 3;
+        const OF_MEMORY: u8 = 1 << 6;
+        self.plain(0x37);
+        if memory == 0 {
+            // The form that engines know which have one memory at most.
+            return self.plain(ALIGNED).plain(0);
+        }
+        self.indexed(ALIGNED | OF_MEMORY, memory).plain(0)
+    }
+
     pub(crate) fn i32_const(&mut self, value: i32) -> &mut Self {
         self.0.push(0x41);
         signed(self.0, i64::from(value));
@@ -234,6 +250,14 @@ impl Code<'_> {
 
     pub(crate) fn i32_eqz(&mut self) -> &mut Self {
         self.plain(0x45)
+    }
+
+    pub(crate) fn i32_eq(&mut self) -> &mut Self {
+        self.plain(0x46)
+    }
+
+    pub(crate) fn i32_add(&mut self) -> &mut Self {
+        self.plain(0x6a)
     }
 
     pub(crate) fn i32_and(&mut self) -> &mut Self {

@@ -5,6 +5,7 @@
 use wasmparser::{Validator, WasmFeatures};
 use wasmscope_address::{FuncIndex, WasmOffset};
 
+use crate::events::Events;
 use crate::{Dwarf, Error, Exceptions, Module, Options, Rewritten};
 
 /// Offsets asked about in each file.
@@ -31,12 +32,16 @@ pub fn fuzz_instrument(data: &[u8]) {
         }
     };
     assert!(valid, "an invalid module was accepted");
-    for (exceptions, switches, expose, dwarf, step) in [
-        (Exceptions::Auto, false, false, Dwarf::Rewrite, 1),
-        (Exceptions::Always, true, true, Dwarf::Strip, 1),
-        (Exceptions::Never, true, false, Dwarf::Strip, 3),
+    let kept = Some(Events::default());
+    for (events, exceptions, switches, expose, dwarf, step) in [
+        (None, Exceptions::Auto, false, false, Dwarf::Rewrite, 1),
+        (None, Exceptions::Always, true, true, Dwarf::Strip, 1),
+        (None, Exceptions::Never, true, false, Dwarf::Strip, 3),
+        (kept, Exceptions::Auto, false, false, Dwarf::Strip, 1),
+        (kept, Exceptions::Always, true, true, Dwarf::Strip, 2),
     ] {
         let options = Options {
+            events,
             exceptions,
             switches,
             expose,

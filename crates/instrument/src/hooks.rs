@@ -141,11 +141,14 @@ pub enum Hook {
     Tail,
     /// An exception passes through a probed function: `()`.
     Unwind,
+    /// The buffer of [`events`](crate::events) is full, or holds the instance's first
+    /// event: `(instance i32)`.
+    Flush,
 }
 
 impl Hook {
     /// Every hook there is, in the order in which they are imported.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Before(0),
         Self::Before(1),
         Self::Before(2),
@@ -159,6 +162,7 @@ impl Hook {
         Self::Stage,
         Self::Tail,
         Self::Unwind,
+        Self::Flush,
     ];
 
     /// Returns the types of the hook's parameters.
@@ -169,6 +173,7 @@ impl Hook {
             Self::After(values) => (0, usize::from(values)),
             Self::Stage => (0, GROUP),
             Self::Tail | Self::Unwind => (0, 0),
+            Self::Flush => (1, 0),
         };
         let mut params = vec![HookType::I32; head];
         params.resize(head + values, HookType::I64);
@@ -191,6 +196,7 @@ impl fmt::Display for Hook {
             Self::Stage => write!(f, "stage{GROUP}"),
             Self::Tail => f.write_str("tail"),
             Self::Unwind => f.write_str("unwind"),
+            Self::Flush => f.write_str("flush"),
         }
     }
 }

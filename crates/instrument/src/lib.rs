@@ -38,6 +38,7 @@ mod code;
 pub mod dwarf;
 mod encoding;
 mod error;
+pub mod events;
 mod function;
 #[doc(hidden)]
 pub mod fuzz;

@@ -121,11 +121,10 @@ impl Opened {
             return Self::default();
         };
         let mut others = Vec::new();
-        if plan.options.switches {
-            others.extend(body.marks.iter().filter_map(|mark| match mark.marked() {
-                Marked::ReturnCall(labels) | Marked::ReturnCallValue(labels) => Some(labels),
-                _ => None,
-            }));
+        for mark in &body.marks {
+            if let Marked::ReturnCall(labels) | Marked::ReturnCallValue(labels) = mark.marked() {
+                others.extend((0..Probe::event_labels(plan)).map(|_| labels));
+            }
         }
         Self {
             first: Probe::labels(plan),

@@ -1,5 +1,7 @@
 //! How a module is rewritten, whatever its functions are.
 
+use crate::events::Events;
+
 /// How a module is rewritten.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Options {
@@ -8,6 +10,9 @@ pub struct Options {
     /// A number by which a host knows the module: the value of the global
     /// [`key_export`](crate::hooks::key_export).
     pub key: u64,
+    /// Whether probes keep [`events`](crate::events) in the guest, and how many; else each
+    /// calls its host with the values of the call.
+    pub events: Option<Events>,
     /// Whether probes hear of exceptions that pass through their function.
     pub exceptions: Exceptions,
     /// Whether probes can be turned off and on while guests run.

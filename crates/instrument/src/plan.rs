@@ -8,6 +8,7 @@ use wasmscope_address::FuncIndex;
 
 use crate::body::Body;
 use crate::encoding::{self, BlockType};
+use crate::events::Events;
 use crate::function::Signature;
 use crate::hooks::{self, Hook, HookType};
 use crate::options::Exceptions;
@@ -19,6 +20,9 @@ const MAX_LOCALS: usize = 50_000;
 const MAX_ITEMS: usize = 1_000_000;
 /// The most element segments that engines accept.
 const MAX_ELEMENTS: usize = 100_000;
+
+/// The most memories that engines accept.
+const MAX_MEMORIES: usize = 100;
 
 /// Why a function has no probe although it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -165,6 +169,9 @@ impl<'m, 'a> Plan<'m, 'a> {
     }
 
     fn used_hooks(&self) -> Vec<Hook> {
+        if self.events().is_some() {
+            return vec![Hook::Flush];
+        }
         let mut used = Vec::new();
         let mut add = |hook: Hook| {
             if !used.contains(&hook) {
@@ -243,8 +250,13 @@ impl<'m, 'a> Plan<'m, 'a> {
                 (self.module.functions.len() + self.hooks.len() + self.shims.len()) as u32,
                 MAX_ITEMS,
             ),
+            (
+                "memories",
+                counts.memories + u32::from(self.events().is_some()),
+                MAX_MEMORIES,
+            ),
             ("globals", counts.globals + added, MAX_ITEMS),
-            ("exports", counts.exports + added + 1 + exposed, MAX_ITEMS),
+            ("exports", counts.exports + added + 2 + exposed, MAX_ITEMS),
             (
                 "element segments",
                 counts.elements + u32::from(!self.shims.is_empty()),
@@ -315,6 +327,21 @@ impl<'m, 'a> Plan<'m, 'a> {
         self.instance() + 2 + n
     }
 
+    /// Returns how events are kept, if they are and there is any.
+    pub(crate) fn events(&self) -> Option<Events> {
+        self.options.events.filter(|_| !self.probes.is_empty())
+    }
+
+    /// Returns the index of the memory that keeps events.
+    pub(crate) fn events_memory(&self) -> u32 {
+        self.module.counts.memories
+    }
+
+    /// Returns the index of the global that says where the next event goes.
+    pub(crate) fn position(&self) -> u32 {
+        self.switches(self.switch_globals())
+    }
+
     /// Returns the index of a function that the module defines and that has a probe, if
     /// any has one.
     pub(crate) fn probed_function(&self) -> Option<u32> {
@@ -337,7 +364,7 @@ impl<'m, 'a> Plan<'m, 'a> {
         if self.probes.is_empty() {
             0
         } else {
-            2 + self.switch_globals()
+            2 + self.switch_globals() + u32::from(self.events().is_some())
         }
     }
 
@@ -363,6 +390,11 @@ fn unsuitable(module: &Module<'_>, options: &Options, index: FuncIndex) -> Optio
     }
     let defined = index.0.checked_sub(module.counts.imported_functions)?;
     let locals = module.bodies[defined as usize].locals as usize;
-    let added = usize::from(options.switches) + function.results().len();
+    let saved = if options.events.is_some() {
+        0
+    } else {
+        function.results().len()
+    };
+    let added = usize::from(options.switches) + saved;
     (locals + added > MAX_LOCALS).then_some(Skipped::TooManyLocals)
 }

@@ -19,10 +19,14 @@
 //!
 //! The innermost block stands for the function's own label, so the depths of branches
 //! in the body stay what they were; a `return` in it becomes a branch to that label.
+//!
+//! Where [`events`] are kept, `before`, `after` and `unwind` stand for the code that keeps
+//! one, which leaves the results where they are.
 
 use wasmparser::ValType;
 
 use crate::encoding::{BlockType, Code};
+use crate::events::{self, Event, EventKind, Events};
 use crate::function::Signature;
 use crate::hooks::{self, Hook};
 use crate::plan::Plan;
@@ -63,7 +67,7 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
         if self.plan.options.switches {
             runs.push((1, ValType::I32));
         }
-        for ty in &self.signature.results {
+        for ty in self.saved() {
             match runs.last_mut() {
                 Some((count, last)) if last == ty => *count += 1,
                 _ => runs.push((1, *ty)),
@@ -72,9 +76,23 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
         runs
     }
 
+    /// Returns the results that are saved in locals, to pass them to `after`.
+    fn saved(&self) -> &'p [ValType] {
+        if self.plan.events().is_some() {
+            &[]
+        } else {
+            &self.signature.results
+        }
+    }
+
     /// Returns how many labels are opened ahead of the body.
     pub(crate) fn labels(plan: &Plan<'_, '_>) -> u32 {
-        1 + u32::from(plan.exceptions) + u32::from(plan.options.switches)
+        1 + u32::from(plan.exceptions) + Self::event_labels(plan)
+    }
+
+    /// Returns how many labels the code of one event opens.
+    pub(crate) fn event_labels(plan: &Plan<'_, '_>) -> u32 {
+        u32::from(plan.options.switches) + u32::from(plan.events().is_some())
     }
 
     /// Writes what stands before the body.
@@ -88,7 +106,10 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
                 .i32_and()
                 .if_empty();
         }
-        self.event(code, 0, &self.signature.params, Hook::Before);
+        match self.plan.events() {
+            Some(events) => self.keep(code, events, EventKind::Open),
+            None => self.event(code, 0, &self.signature.params, Hook::Before),
+        }
         if switches {
             code.i32_const(1).local_set(self.first).end();
         }
@@ -102,20 +123,21 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
     /// Writes what stands after the body and its `end`, the function's own `end`
     /// included.
     pub(crate) fn leave(&self, code: &mut Code<'_>) {
-        let results = &self.signature.results;
+        let results = self.saved();
         let first = self.first + u32::from(self.plan.options.switches);
         for at in (0..results.len() as u32).rev() {
             code.local_set(first + at);
         }
-        self.when_open(code, |code| {
-            self.event(code, first, results, Hook::After);
+        self.when_open(code, |code| match self.plan.events() {
+            Some(events) => self.keep(code, events, EventKind::Return),
+            None => self.event(code, first, results, Hook::After),
         });
         for at in 0..results.len() as u32 {
             code.local_get(first + at);
         }
         if self.plan.exceptions {
             code.return_().end();
-            self.close(code, Hook::Unwind);
+            self.close(code, Hook::Unwind, EventKind::Unwind);
             code.throw_ref();
         }
         code.end();
@@ -123,13 +145,21 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
 
     /// Writes what stands before a tail call, whose arguments are on the stack.
     pub(crate) fn tail_call(&self, code: &mut Code<'_>) {
-        self.close(code, Hook::Tail);
+        self.close(code, Hook::Tail, EventKind::Tail);
     }
 
-    fn close(&self, code: &mut Code<'_>, hook: Hook) {
-        self.when_open(code, |code| {
-            code.call(self.plan.hook(hook));
+    fn close(&self, code: &mut Code<'_>, hook: Hook, kind: EventKind) {
+        self.when_open(code, |code| match self.plan.events() {
+            Some(events) => self.keep(code, events, kind),
+            None => {
+                code.call(self.plan.hook(hook));
+            }
         });
+    }
+
+    fn keep(&self, code: &mut Code<'_>, events: Events, kind: EventKind) {
+        let probe = self.number;
+        events::write(code, self.plan, events, Event { probe, kind });
     }
 
     /// Writes code that runs only when `before` was called, which without switches it

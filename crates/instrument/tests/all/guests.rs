@@ -2,10 +2,11 @@
 //! the same operators where the map says they are, and is the same each time.
 
 use crate::operators::{self, Operators, compare};
+use wasmscope_instrument::events::Events;
 use wasmscope_instrument::{Exceptions, Module, Options};
 
 /// Ways of rewriting that differ in the code that they insert.
-pub(crate) fn ways() -> [Options; 4] {
+pub(crate) fn ways() -> [Options; 6] {
     let way = |exceptions, switches, expose| Options {
         suffix: ":test".to_owned(),
         key: 7,
@@ -19,6 +20,14 @@ pub(crate) fn ways() -> [Options; 4] {
         way(Exceptions::Auto, true, false),
         way(Exceptions::Always, false, true),
         way(Exceptions::Always, true, true),
+        Options {
+            events: Some(Events::default()),
+            ..way(Exceptions::Auto, false, false)
+        },
+        Options {
+            events: Some(Events::default()),
+            ..way(Exceptions::Always, true, true)
+        },
     ]
 }
 

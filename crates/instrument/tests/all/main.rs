@@ -2,6 +2,7 @@
 
 mod constructs;
 mod damage;
+mod events;
 mod guests;
 mod operators;
 mod sections;
