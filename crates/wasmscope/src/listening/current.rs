@@ -139,6 +139,9 @@ pub(super) unsafe fn with_key<R>(key: StoreKey, f: impl FnOnce(&mut StoreCalls) 
 
 /// Makes an entry for a store. Returns `false` when it has one.
 pub(super) fn enter(key: StoreKey) -> bool {
+    if CURRENT.get().store.load(Ordering::Relaxed) & !ATTENTION == key.0 {
+        return false;
+    }
     let mut table = table();
     if table
         .by_store

@@ -10,7 +10,7 @@
 )]
 
 use super::Shared;
-use super::attach::attach;
+use super::attach::{attach, enter};
 use super::current::{self, StoreKey};
 use super::layout::Callers;
 use super::open_calls::QUICK_WORDS;
@@ -20,7 +20,7 @@ use super::store_calls::StoreCalls;
 use std::sync::Arc;
 use wasmscope_instrument::hooks::{Hook, MODULE, UNATTACHED};
 use wasmscope_listen::{Call, Values};
-use wasmtime::{Caller, Linker};
+use wasmtime::{AsContextMut, Caller, Linker};
 
 /// Defines all hooks in a linker.
 pub(super) fn define<T: 'static>(
@@ -54,7 +54,7 @@ pub(super) fn define<T: 'static>(
         MODULE,
         &name(Hook::Stage),
         |caller: Caller<'_, T>, a: u64, b: u64, c: u64, d: u64| {
-            long(caller, |calls, _, _| calls.staged.extend([a, b, c, d]));
+            stage(caller, &[a, b, c, d]);
         },
     )?;
     linker.func_wrap(MODULE, &name(Hook::Tail), |caller: Caller<'_, T>| {
@@ -158,6 +158,14 @@ fn before_long<T: 'static>(
 fn after_long<T: 'static>(caller: Caller<'_, T>, words: &[u64]) {
     long(caller, |calls, callers, reach| {
         calls.close(callers, words, reach)
+    });
+}
+
+/// Keeps values for the event that follows, which may be the first of its store.
+fn stage<T: 'static>(mut caller: Caller<'_, T>, words: &[u64]) {
+    enter(caller.as_context_mut());
+    current::with(caller.as_context_mut(), |calls, _| {
+        calls.staged.extend_from_slice(words);
     });
 }
 
