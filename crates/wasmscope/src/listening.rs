@@ -40,7 +40,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use wasmscope_instrument::{Exceptions, Options};
 use wasmscope_listen::{Cause, Definition, Factory};
-use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap};
+use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap, WasmBacktrace};
 
 /// Listens to the calls of guests.
 ///
@@ -351,10 +351,11 @@ impl Listening {
     /// `store.call_hook(move |context, hook| { listening.call_hook(context, hook); Ok(()) })`.
     /// The engine's cargo feature `call-hook` makes every call of a host function dearer.
     pub fn call_hook<T: 'static>(&self, mut context: impl AsContextMut<Data = T>, hook: CallHook) {
-        let context = context.as_context_mut();
+        let mut context = context.as_context_mut();
         match hook {
             CallHook::CallingWasm => {
-                current::with(context, |calls, _| calls.enter_hooked());
+                enter(context.as_context_mut());
+                current::with(context, |calls, reach| calls.enter_hooked(reach));
             }
             CallHook::ReturningFromWasm => {
                 current::with(context, |calls, reach| calls.leave_hooked(reach));
@@ -453,9 +454,19 @@ impl Listening {
         match error.downcast_ref::<Trap>() {
             Some(Trap::StackOverflow) => Cause::StackOverflow,
             Some(trap) => Cause::Trap(trap),
-            None => Cause::HostError(error.as_ref()),
+            None => Cause::HostError(host_error(error)),
         }
     }
+}
+
+/// Returns what the host function returned, without the backtrace that the engine puts in
+/// front of it.
+fn host_error(error: &wasmtime::Error) -> &(dyn std::error::Error + 'static) {
+    let backtrace = error
+        .downcast_ref::<WasmBacktrace>()
+        .map(ToString::to_string);
+    let is_error = |part: &&(dyn std::error::Error + 'static)| Some(part.to_string()) != backtrace;
+    error.chain().find(is_error).unwrap_or(error.as_ref())
 }
 
 impl fmt::Debug for Listening {

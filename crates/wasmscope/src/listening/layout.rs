@@ -23,6 +23,7 @@
     reason = "reads fields of the engine's store at offsets that the engine's own crate gives"
 )]
 
+use std::sync::atomic::AtomicPtr;
 use wasmscope_address::HostPc;
 use wasmtime::{AsContextMut, Func};
 use wasmtime_environ::{HostPtr, PtrSize, STACK_CHAIN_CONTINUATION_DISCRIMINANT};
@@ -129,15 +130,18 @@ pub(super) enum StackId {
 pub(super) struct ExitSlot(*const usize);
 
 impl ExitSlot {
-    /// Is not to be asked.
-    pub(super) const NOWHERE: Self = Self(std::ptr::null());
+    /// Stands where no store is known yet: always says the same frame, which calls itself
+    /// and is no guest's.
+    pub(super) const NOWHERE: Self = {
+        static ITSELF: AtomicPtr<()> = AtomicPtr::new((&raw const ITSELF).cast_mut().cast());
+        Self((&raw const ITSELF).cast())
+    };
 
     /// Returns the frame that called the hook that runs now.
     ///
     /// # Safety
     ///
-    /// This is some store's, not [`Self::NOWHERE`]; one of that store's hooks runs, on this
-    /// thread.
+    /// This is [`Self::NOWHERE`], or some store's, one of whose hooks runs on this thread.
     #[inline(always)]
     pub(super) unsafe fn frame(self) -> Fp {
         // SAFETY: while a hook runs, its trampoline's frame is there, and below it in the

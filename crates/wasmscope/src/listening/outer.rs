@@ -60,6 +60,13 @@ thread_local! {
 }
 
 impl Outer {
+    /// Returns the frame at an address.
+    pub(super) fn at(&self, fp: Fp) -> Option<&OuterFrame> {
+        // One stack, from the newest frame up.
+        let at = self.frames.partition_point(|frame| frame.fp < fp);
+        self.frames.get(at).filter(|frame| frame.fp == fp)
+    }
+
     /// Tells whether the host's stack can be walked on this platform.
     pub(super) fn can_be_seen() -> bool {
         CAPTURE.with_borrow_mut(|capture| {

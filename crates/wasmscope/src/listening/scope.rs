@@ -23,7 +23,7 @@ pub(super) struct Scope {
 impl Scope {
     pub(super) fn begin<T: 'static>(mut store: StoreContextMut<'_, T>) -> Self {
         let key = StoreKey::of(store.data());
-        let mark = current::with(store.as_context_mut(), |calls, _| calls.mark());
+        let mark = current::with(store.as_context_mut(), |calls, reach| calls.mark(reach));
         Self {
             store: key,
             mark: mark.unwrap_or_default(),

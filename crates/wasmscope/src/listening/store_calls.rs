@@ -20,10 +20,11 @@ use super::attached::Attached;
 use super::frame_buffer::FrameBuffer;
 use super::layout::{Callers, ExitSlot, Fp, StackId, StoreContext};
 use super::open_calls::OpenCalls;
-use super::outer::{Outer, OuterFrame};
+use super::outer::Outer;
 use super::probe::Probe;
 use super::reach::Reach;
 use super::site::EventSite;
+use std::any::Any;
 use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -48,8 +49,9 @@ pub(super) struct StoreCalls {
     pub(super) staged: Vec<u64>,
     /// Who chooses listeners for the instance that is being made.
     pub(super) factory: Option<Arc<dyn Factory>>,
-    /// What was open at each entry that the engine's call hook told of.
-    hooked: Vec<Mark>,
+    /// What was open at each entry that the engine's call hook told of, and where the
+    /// activation around it was entered.
+    hooked: Vec<(Fp, Mark)>,
     /// Room for the frames of a walk.
     pub(super) frames: FrameBuffer,
     /// Calls that could not be kept: too many were open.
@@ -78,6 +80,18 @@ pub(super) enum Event {
 /// How far a call is unwound by the host: down to so many open calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark(usize);
+
+/// What a listener panicked with.
+type ListenerPanic = Box<dyn Any + Send>;
+
+/// Lets a listener's panic go on, unless the thread panics as it is.
+fn raise(panic: Option<ListenerPanic>) {
+    if let Some(payload) = panic
+        && !std::thread::panicking()
+    {
+        resume_unwind(payload);
+    }
+}
 
 impl StoreCalls {
     pub(super) fn new() -> Self {
@@ -159,10 +173,16 @@ impl StoreCalls {
                 return;
             }
             let begin = last.begin;
-            if begin < self.calls.len() && self.lies_below(last, entry, fiber, &outer) {
+            let left = self.living_below(last, entry, fiber, &outer);
+            let cause = if left > begin {
+                Cause::Exception
+            } else {
+                Cause::Unknown
+            };
+            self.close_down_to(left, &cause, reach);
+            if left > begin {
                 break;
             }
-            self.close_down_to(begin, &Cause::Unknown, reach);
             self.activations.pop();
         }
         self.activations.push(Activation {
@@ -173,30 +193,65 @@ impl StoreCalls {
         });
     }
 
-    /// Tells whether the newest calls, which are of an activation, still have their frames
-    /// below a newer one that was entered at `entry`.
-    fn lies_below(
+    /// Returns how many calls are open when those of the newest activation are gone whose
+    /// frames are not below a newer one that was entered at `entry`.
+    fn living_below(
         &self,
         activation: &Activation,
         entry: Fp,
         fiber: usize,
         outer: &OnceCell<Outer>,
-    ) -> bool {
+    ) -> usize {
+        let len = self.calls.len();
+        if len <= activation.begin {
+            return activation.begin;
+        }
         if activation.fiber != fiber || self.stack != StackId::Entered {
             // Another stack cannot be seen from here: its calls are left until their
             // future, their scope or their store ends.
-            return true;
+            return len;
         }
         // Stacks grow down.
         if activation.entry <= entry {
-            return false;
+            return activation.begin;
+        }
+        if !Outer::can_be_seen() {
+            // Nothing speaks against it.
+            return len;
         }
         let outer = outer.get_or_init(|| Outer::below(entry));
-        let newest = self.calls.top();
-        let is_there =
-            |frame: &OuterFrame| frame.fp == newest.fp() && newest.probe().code.contains(frame.pc);
-        // Where the host's stack cannot be walked, nothing speaks against it.
-        !Outer::can_be_seen() || outer.frames.iter().any(is_there)
+        let is_there = |number: &usize| {
+            self.calls.get(*number).is_some_and(|call| {
+                let frame = outer.at(call.fp());
+                frame.is_some_and(|frame| call.probe().code.contains(frame.pc))
+            })
+        };
+        (activation.begin + 1..=len)
+            .rev()
+            .find(is_there)
+            .unwrap_or(activation.begin)
+    }
+
+    /// Closes what is left of activations that are over, while the host has control: in a
+    /// host function the newest one that is not over is the one that called it.
+    fn leave_activations(&mut self, reach: &dyn Reach) {
+        let Some(context) = self.context else {
+            return;
+        };
+        if context.stack() != StackId::Entered {
+            return;
+        }
+        self.switch_to(StackId::Entered);
+        let (entry, fiber) = (context.entry(), context.fiber());
+        while let Some(last) = self.activations.last() {
+            // Stacks grow down.
+            let is_over = entry == Fp::NONE || (last.fiber == fiber && last.entry < entry);
+            if !is_over {
+                break;
+            }
+            self.close_down_to(last.begin, &Cause::Unknown, reach);
+            self.activations.pop();
+        }
     }
 
     /// Makes `stack` the current one.
@@ -227,7 +282,8 @@ impl StoreCalls {
     }
 
     /// Notes how many calls are open, before the host enters the guest.
-    pub(super) fn mark(&mut self) -> Mark {
+    pub(super) fn mark(&mut self, reach: &dyn Reach) -> Mark {
+        self.leave_activations(reach);
         self.switch_to(StackId::Entered);
         Mark(self.calls.len())
     }
@@ -239,13 +295,15 @@ impl StoreCalls {
     /// engine has dropped the one that ran.
     pub(super) fn close_since(&mut self, mark: Mark, cause: Option<&Cause<'_>>, reach: &dyn Reach) {
         self.staged.clear();
+        let mut panic = None;
         if let Some(cause) = cause
             && self.stack != StackId::Entered
         {
-            self.close_down_to(0, cause, reach);
+            panic = self.try_close_down_to(0, cause, reach);
         }
         self.switch_to(StackId::Entered);
-        self.close_down_to(mark.0, cause.unwrap_or(&Cause::Unknown), reach);
+        let cause = cause.unwrap_or(&Cause::Unknown);
+        panic = panic.or(self.try_close_down_to(mark.0, cause, reach));
         while self
             .activations
             .last()
@@ -253,31 +311,46 @@ impl StoreCalls {
         {
             self.activations.pop();
         }
+        raise(panic);
     }
 
     /// Notes how many calls are open, as the engine's call hook says that the host enters.
-    pub(super) fn enter_hooked(&mut self) {
-        let mark = self.mark();
-        self.hooked.push(mark);
+    pub(super) fn enter_hooked(&mut self, reach: &dyn Reach) {
+        let mark = self.mark(reach);
+        let around = self.entry_around();
+        // The engine says nothing more of an entry that the embedder's hook refused.
+        self.hooked.retain(|(refused, _)| *refused != around);
+        self.hooked.push((around, mark));
     }
 
     /// Closes what was opened since the host entered, as the engine's call hook says that
     /// it is back.
     pub(super) fn leave_hooked(&mut self, reach: &dyn Reach) {
-        if let Some(mark) = self.hooked.pop() {
+        let around = self.entry_around();
+        let entered = self.hooked.iter().rposition(|(entry, _)| *entry == around);
+        let Some(entered) = entered else { return };
+        let mark = self.hooked.drain(entered..).next();
+        if let Some((_, mark)) = mark {
             let failed = self.calls.len() > mark.0;
             self.close_since(mark, failed.then_some(&Cause::Unknown), reach);
         }
     }
 
+    /// Returns where the activation was entered that the host's code is called by: none,
+    /// if by none.
+    fn entry_around(&self) -> Fp {
+        self.context.map_or(Fp::NONE, StoreContext::entry)
+    }
+
     /// Closes everything, at the store's end.
     pub(super) fn close_all(&mut self, cause: &Cause<'_>, reach: &dyn Reach) {
-        self.close_down_to(0, cause, reach);
+        let mut panic = self.try_close_down_to(0, cause, reach);
         let others: Vec<StackId> = self.suspended.keys().copied().collect();
         for stack in others {
             self.switch_to(stack);
-            self.close_down_to(0, cause, reach);
+            panic = panic.or(self.try_close_down_to(0, cause, reach));
         }
+        raise(panic);
     }
 
     /// Closes the newest calls of the current stack until `left` are open.
@@ -285,6 +358,16 @@ impl StoreCalls {
     /// A listener that panics does not keep the others from hearing; its panic goes on when
     /// all have heard.
     fn close_down_to(&mut self, left: usize, cause: &Cause<'_>, reach: &dyn Reach) {
+        raise(self.try_close_down_to(left, cause, reach));
+    }
+
+    /// As [`Self::close_down_to`], but returns the first panic.
+    fn try_close_down_to(
+        &mut self,
+        left: usize,
+        cause: &Cause<'_>,
+        reach: &dyn Reach,
+    ) -> Option<ListenerPanic> {
         let mut panic = None;
         while self.calls.len() > left {
             let closed = catch_unwind(AssertUnwindSafe(|| {
@@ -292,15 +375,9 @@ impl StoreCalls {
                     probe.listener.abort(call, cause, slot)
                 });
             }));
-            if let Err(payload) = closed {
-                panic.get_or_insert(payload);
-            }
+            panic = panic.or(closed.err());
         }
-        if let Some(payload) = panic
-            && !std::thread::panicking()
-        {
-            resume_unwind(payload);
-        }
+        panic
     }
 
     /// Opens a call whose frame `callers` begin with.

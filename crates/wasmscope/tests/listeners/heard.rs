@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmscope::listen::{BoxListener, Call, Cause, Definition, Listener, Values};
 use wasmscope::{Listened, Listening, ListeningBuilder};
-use wasmtime::{Engine, Instance, Linker, Store};
+use wasmtime::{Engine, Instance, Linker, Store, TypedFunc};
 
 /// What was heard, a line each.
 #[derive(Clone, Default)]
@@ -77,18 +77,27 @@ impl Guest {
         text: &str,
         define: impl FnOnce(&mut Linker<()>),
     ) -> Self {
-        let engine = Engine::default();
+        Self::on(&Engine::default(), builder, text, define)
+    }
+
+    /// The same, on an engine that is at hand.
+    pub(crate) fn on(
+        engine: &Engine,
+        builder: ListeningBuilder,
+        text: &str,
+        define: impl FnOnce(&mut Linker<()>),
+    ) -> Self {
         let listening = builder.build();
         let bytes = wat::parse_str(text).expect("the text is right");
         let listened = listening
-            .compile(&engine, bytes)
+            .compile(engine, bytes)
             .expect("it is rewritten and compiled");
-        let mut linker = Linker::new(&engine);
+        let mut linker = Linker::new(engine);
         listening
             .add_to_linker(&mut linker)
             .expect("the names are free");
         define(&mut linker);
-        let mut store = Store::new(&engine, ());
+        let mut store = Store::new(engine, ());
         let instance = linker
             .instantiate(&mut store, listened.module())
             .expect("it is instantiated");
@@ -102,17 +111,17 @@ impl Guest {
 
     /// Calls an export that takes and returns nothing, without a scope.
     pub(crate) fn call(&mut self, name: &str) -> wasmtime::Result<()> {
-        let function = self
-            .instance
-            .get_typed_func::<(), ()>(&mut self.store, name)?;
-        function.call(&mut self.store, ())
+        self.function(name)?.call(&mut self.store, ())
+    }
+
+    /// Returns an export that takes and returns nothing.
+    pub(crate) fn function(&mut self, name: &str) -> wasmtime::Result<TypedFunc<(), ()>> {
+        self.instance.get_typed_func(&mut self.store, name)
     }
 
     /// The same, in a scope.
     pub(crate) fn guarded(&mut self, name: &str) -> wasmtime::Result<()> {
-        let function = self
-            .instance
-            .get_typed_func::<(), ()>(&mut self.store, name)?;
+        let function = self.function(name)?;
         self.listening
             .guard(&mut self.store, |store| function.call(store, ()))
     }
