@@ -103,6 +103,9 @@ pub struct Listening {
     shared: Arc<Shared>,
 }
 
+/// Tells the status of an error that is the guest's own exit.
+type ExitStatus = dyn Fn(&wasmtime::Error) -> Option<i32> + Send + Sync;
+
 /// What hooks, modules and instances of one [`Listening`] share.
 struct Shared {
     /// Ends every reserved name, so that no guest can import it.
@@ -110,7 +113,7 @@ struct Shared {
     factory: Arc<dyn Factory>,
     exceptions: Exceptions,
     switches: bool,
-    exit_status: Box<dyn Fn(&wasmtime::Error) -> Option<i32> + Send + Sync>,
+    exit_status: Box<ExitStatus>,
     next_key: AtomicU64,
     modules: Mutex<HashMap<u64, Weak<ListenedModule>>>,
 }
@@ -127,7 +130,7 @@ pub struct ListeningBuilder {
     factory: Arc<dyn Factory>,
     exceptions: Exceptions,
     switches: bool,
-    exit_status: Box<dyn Fn(&wasmtime::Error) -> Option<i32> + Send + Sync>,
+    exit_status: Box<ExitStatus>,
 }
 
 impl ListeningBuilder {

@@ -146,7 +146,7 @@ impl ExitSlot {
     pub(super) unsafe fn frame(self) -> Fp {
         // SAFETY: while a hook runs, its trampoline's frame is there, and below it in the
         // chain the frame of the guest function that called the hook.
-        unsafe { Fp(*(self.0 as *const usize)).caller() }
+        unsafe { Fp(*self.0).caller() }
     }
 }
 
