@@ -62,6 +62,12 @@ pub enum Error {
     /// The engine did not compile a module.
     #[error("compile: {0}")]
     Engine(#[source] wasmtime::Error),
+    /// The engine has no room for the memory that a guest keeps its events in.
+    #[error(
+        "compile: {0}; events need one memory more in each module: raise \
+         PoolingAllocationConfig::max_memories_per_module, and total_memories with it"
+    )]
+    EventMemory(#[source] wasmtime::Error),
     /// The sampler said no.
     #[error("sample: {0}")]
     Sample(#[source] wasmscope_sample::Error),

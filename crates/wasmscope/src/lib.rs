@@ -53,13 +53,16 @@ pub use error::Error;
 pub use guest::Guest;
 pub use host_calls::HostCalls;
 pub use labels::{LabelValue, Labelled, Labels};
-pub use listening::{Listened, Listening, ListeningBuilder};
+pub use listening::{
+    Batch, EventStream, EventStreamBuilder, Listened, Listening, ListeningBuilder, Streamed, Taken,
+};
 pub use memory_track::MemoryTrack;
 pub use on_demand::OnDemand;
 pub use profiler::{Builder, Profiler, Registration};
 pub use recording::Recording;
 pub use selection::Selection;
 pub use wasmscope_instrument::Exceptions;
+pub use wasmscope_instrument::events::{Event, EventKind};
 pub use wasmscope_listen as listen;
 pub use wasmscope_profile as profile;
 pub use wasmscope_profile::{Format, Profile};

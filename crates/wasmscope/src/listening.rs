@@ -16,6 +16,7 @@ mod attach;
 mod attached;
 mod current;
 mod definition;
+mod events;
 mod frame_buffer;
 mod frames;
 mod hooks;
@@ -28,6 +29,8 @@ mod reach;
 mod scope;
 mod site;
 mod store_calls;
+
+pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, Taken};
 
 use crate::Error;
 use attach::{attach, enter};

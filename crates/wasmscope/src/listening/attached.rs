@@ -21,15 +21,20 @@ pub(super) struct Attached {
     globals: RefCell<Vec<Option<Global>>>,
 }
 
+/// Returns a number that no instance of the process had before.
+pub(super) fn new_instance_id() -> InstanceId {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    InstanceId(NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 impl Attached {
     pub(super) fn new(
         module: Arc<ListenedModule>,
         probes: Arc<[Probe]>,
         switches: Vec<Global>,
     ) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         Self {
-            id: InstanceId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            id: new_instance_id(),
             memories: RefCell::new(vec![None; module.memories as usize]),
             globals: RefCell::new(vec![None; module.globals as usize]),
             module,
