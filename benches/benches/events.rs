@@ -87,9 +87,19 @@ struct Way {
 }
 
 impl Way {
-    fn bare(name: &'static str, engine: &Engine, text: &str) -> wasmtime::Result<Self> {
-        let module = Module::new(engine, text)?;
-        Self::new(name, engine, &Linker::new(engine), &module, None)
+    fn bare(
+        name: &'static str,
+        engine: &Engine,
+        text: &str,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let module = Module::new(engine, wat::parse_str(text)?)?;
+        Ok(Self::new(
+            name,
+            engine,
+            &Linker::new(engine),
+            &module,
+            None,
+        )?)
     }
 
     fn streamed(
