@@ -167,11 +167,11 @@ impl StoreCalls {
 
     /// Makes the newest activation the one with this entry.
     fn leave_dead_activations(&mut self, entry: Fp, fiber: usize, reach: &dyn Reach) {
+        if self.return_to(entry, fiber, reach) {
+            return;
+        }
         let outer = OnceCell::new();
         while let Some(last) = self.activations.last() {
-            if last.entry == entry && last.fiber == fiber {
-                return;
-            }
             let begin = last.begin;
             let left = self.living_below(last, entry, fiber, &outer);
             let cause = if left > begin {
@@ -243,6 +243,9 @@ impl StoreCalls {
         }
         self.switch_to(StackId::Entered);
         let (entry, fiber) = (context.entry(), context.fiber());
+        if self.return_to(entry, fiber, reach) {
+            return;
+        }
         while let Some(last) = self.activations.last() {
             // Stacks grow down.
             let is_over = entry == Fp::NONE || (last.fiber == fiber && last.entry < entry);
@@ -252,6 +255,21 @@ impl StoreCalls {
             self.close_down_to(last.begin, &Cause::Unknown, reach);
             self.activations.pop();
         }
+    }
+
+    /// Makes the activation that was entered at `entry` the newest, if it is known: what it
+    /// led to is over. Returns whether it is.
+    fn return_to(&mut self, entry: Fp, fiber: usize, reach: &dyn Reach) -> bool {
+        let is_it =
+            |activation: &Activation| activation.entry == entry && activation.fiber == fiber;
+        let Some(known) = self.activations.iter().rposition(is_it) else {
+            return false;
+        };
+        if let Some(newer) = self.activations.get(known + 1) {
+            self.close_down_to(newer.begin, &Cause::Unknown, reach);
+            self.activations.truncate(known + 1);
+        }
+        true
     }
 
     /// Makes `stack` the current one.

@@ -3,5 +3,6 @@
 mod balance;
 mod closes;
 mod failures;
+mod fibers;
 mod heard;
 mod reentry;
