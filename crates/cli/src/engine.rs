@@ -27,17 +27,7 @@ impl Compiled {
     ///
     /// Names the guest, and the byte where it is malformed.
     pub(crate) fn new(file: &GuestFile, settings: &Settings) -> Result<Self> {
-        let mut config = Config::new();
-        config.generate_address_map(true);
-        config.consume_fuel(settings.fuel.is_some());
-        if let Some(stack) = settings.max_wasm_stack {
-            config.max_wasm_stack(stack);
-            // Fibers are not used here, but the engine checks that they would fit.
-            config.async_stack_size(stack.saturating_add(HOST_STACK));
-        }
-        settings.configure(&mut config);
-        let engine = Engine::new(&config)
-            .map_err(|error| anyhow!("the engine refuses these settings: {error:#}"))?;
+        let engine = new(settings)?;
         let compiled = match file.kind {
             Kind::Module => Module::new(&engine, &file.bytes).map(Self::Module),
             Kind::Component => Component::new(&engine, &file.bytes).map(Self::Component),
@@ -58,6 +48,24 @@ impl Compiled {
             Self::Component(component) => Guest::component(name, component),
         }
     }
+}
+
+/// Makes the engine.
+///
+/// # Errors
+///
+/// When it refuses the settings.
+pub(crate) fn new(settings: &Settings) -> Result<Engine> {
+    let mut config = Config::new();
+    config.generate_address_map(true);
+    config.consume_fuel(settings.fuel.is_some());
+    if let Some(stack) = settings.max_wasm_stack {
+        config.max_wasm_stack(stack);
+        // Fibers are not used here, but the engine checks that they would fit.
+        config.async_stack_size(stack.saturating_add(HOST_STACK));
+    }
+    settings.configure(&mut config);
+    Engine::new(&config).map_err(|error| anyhow!("the engine refuses these settings: {error:#}"))
 }
 
 /// Returns the size of the stack that a thread needs to run a guest.

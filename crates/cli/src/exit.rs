@@ -8,7 +8,7 @@ pub(crate) const USAGE: i32 = 2;
 pub(crate) const NOT_RUN: i32 = 1;
 /// The time given with `--timeout` was over.
 pub(crate) const TIMEOUT: i32 = 124;
-/// The guest ran, but its profile could not be written.
+/// The guest ran, but what was seen of it could not be written.
 pub(crate) const NOT_WRITTEN: i32 = 125;
 /// The guest trapped: 128 and the number of SIGABRT, as `wasmtime run` has it.
 pub(crate) const TRAP: i32 = 134;
@@ -17,8 +17,8 @@ pub(crate) const INTERRUPTED: i32 = 130;
 /// 128 and the number of SIGTERM.
 pub(crate) const TERMINATED: i32 = 143;
 
-/// What `--help` says about them.
-pub(crate) const HELP: &str = "\
+/// What `profile --help` says about them.
+pub(crate) const PROFILE_HELP: &str = "\
 Exit status:
   N    what the guest exited with
   1    the guest could not be run, or failed other than by a trap
@@ -29,6 +29,27 @@ Exit status:
   134  the guest trapped
   143  SIGTERM
 The profile is written in all cases but 1 before the run, 2 and 125.";
+
+/// What `trace --help` says about them.
+pub(crate) const TRACE_HELP: &str = "\
+Exit status:
+  N    what the guest exited with
+  1    the guest could not be run, or failed other than by a trap
+  2    an option or argument is wrong
+  124  --timeout was over
+  125  the trace could not be written, or not to its end
+  130  Ctrl-C
+  134  the guest trapped
+  143  SIGTERM
+When the trace cannot be written any more the guest goes on to its end without.";
+
+/// What `instrument --help` says about them.
+pub(crate) const INSTRUMENT_HELP: &str = "\
+Exit status:
+  0    the module was rewritten
+  1    it could not be read, or cannot be rewritten
+  2    an option or argument is wrong
+  125  the new module could not be written; a file that was there before is as it was";
 
 /// An error with an exit status of its own.
 #[derive(Debug)]

@@ -7,13 +7,14 @@ use wasmtime::{ResourceLimiter, Result, StoreLimits};
 #[derive(Debug)]
 pub(crate) struct Limiter {
     limits: StoreLimits,
-    track: MemoryTrack,
+    /// None when nobody asks how memory grows.
+    track: Option<MemoryTrack>,
     /// Whether the growth asked for last was allowed, and so recorded.
     is_recorded: bool,
 }
 
 impl Limiter {
-    pub(crate) fn new(limits: StoreLimits, track: MemoryTrack) -> Self {
+    pub(crate) fn new(limits: StoreLimits, track: Option<MemoryTrack>) -> Self {
         Self {
             limits,
             track,
@@ -30,15 +31,19 @@ impl ResourceLimiter for Limiter {
         maximum: Option<usize>,
     ) -> Result<bool> {
         self.is_recorded = self.limits.memory_growing(current, desired, maximum)?;
-        if self.is_recorded {
-            self.track.memory_growing(current, desired, maximum)?;
+        if let Some(track) = &mut self.track
+            && self.is_recorded
+        {
+            track.memory_growing(current, desired, maximum)?;
         }
         Ok(self.is_recorded)
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> Result<()> {
-        if self.is_recorded {
-            self.track.growth_failed();
+        if let Some(track) = &mut self.track
+            && self.is_recorded
+        {
+            track.growth_failed();
         }
         self.limits.memory_grow_failed(error)
     }

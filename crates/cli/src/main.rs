@@ -1,9 +1,9 @@
-//! The `wasmscope` program: profiles WebAssembly guests from inside the host that
+//! The `wasmscope` program: shows what WebAssembly guests do, from inside the host that
 //! runs them.
 //!
-//! Each subcommand is a module; so far there is `profile`. The program reads flags
-//! ([`args`]), checks them ([`plan`]), and leaves sampling and formats to the
-//! libraries.
+//! Each subcommand is a module: `profile`, `trace` and `instrument`. The program reads
+//! flags ([`args`]), checks them ([`plan`]), runs guests ([`run`]), and leaves sampling,
+//! listening, rewriting and formats to the libraries.
 
 mod args;
 mod duration;
@@ -11,6 +11,7 @@ mod engine;
 mod exit;
 mod guest_file;
 mod guest_output;
+mod instrument_command;
 mod limiter;
 mod output;
 mod partial;
@@ -18,11 +19,15 @@ mod plan;
 mod profile_command;
 mod progress;
 mod run;
+mod select;
 mod settings;
 mod signals;
 mod table;
 mod terminal;
+mod trace_command;
+mod trace_file;
 mod values;
+mod waiting;
 mod wasi;
 
 use clap::Parser;
@@ -32,6 +37,8 @@ fn main() {
     let args = args::Args::parse();
     let status = match args.command {
         args::Command::Profile(args) => profile_command::run(args),
+        args::Command::Trace(args) => trace_command::run(args),
+        args::Command::Instrument(args) => instrument_command::run(args),
     };
     let status = status.unwrap_or_else(|error| {
         terminal::error(&error);

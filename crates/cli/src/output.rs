@@ -1,5 +1,5 @@
-//! The file that the profile goes to: checked before the guest runs, because a
-//! profile that cannot be written after an hour is an hour lost.
+//! The file that a profile, or something else, goes to: checked before the guest runs,
+//! because a profile that cannot be written after an hour is an hour lost.
 
 use crate::exit;
 use anyhow::{Context, Result};
@@ -16,21 +16,6 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Refuses standard output, which is the guest's.
-    ///
-    /// # Errors
-    ///
-    /// A usage error, when this is standard output.
-    pub(crate) fn refuse_stdout(path: &Path) -> Result<()> {
-        if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
-            return Err(exit::usage(
-                "--output -: standard output is the guest's; give a file, or another stream, as \
-                 in `--output /dev/fd/3 --format pprof ... 3>&1 >/dev/null`",
-            ));
-        }
-        Ok(())
-    }
-
     /// Chooses a file and tries, without touching what is in it, whether it can be
     /// written.
     ///
@@ -38,15 +23,7 @@ impl Output {
     ///
     /// Says why it cannot be.
     pub(crate) fn new(path: PathBuf, format: Format) -> Result<Self> {
-        check_writable(&path).map_err(|error| {
-            exit::with_status(
-                exit::NOT_WRITTEN,
-                format!(
-                    "cannot write the profile to {}: {error:#}; choose another file with --output",
-                    path.display()
-                ),
-            )
-        })?;
+        check_writable("profile", &path)?;
         Ok(Self { path, format })
     }
 
@@ -96,7 +73,40 @@ impl Output {
     }
 }
 
-fn check_writable(path: &Path) -> Result<()> {
+/// Refuses standard output, which is the guest's.
+///
+/// # Errors
+///
+/// A usage error, when this is standard output.
+pub(crate) fn refuse_stdout(path: &Path) -> Result<()> {
+    if path.as_os_str() == "-" || path == Path::new("/dev/stdout") {
+        return Err(exit::usage(
+            "--output -: standard output is the guest's; give a file, or another stream, as in \
+             `--output /dev/fd/3 --format FORMAT ... 3>&1 >/dev/null`",
+        ));
+    }
+    Ok(())
+}
+
+/// Tries, without touching what is in it, whether a file can be written; `what` is what
+/// will be.
+///
+/// # Errors
+///
+/// Says why it cannot be.
+pub(crate) fn check_writable(what: &str, path: &Path) -> Result<()> {
+    try_writing(path).map_err(|error| {
+        exit::with_status(
+            exit::NOT_WRITTEN,
+            format!(
+                "cannot write the {what} to {}: {error:#}; choose another file with --output",
+                path.display()
+            ),
+        )
+    })
+}
+
+fn try_writing(path: &Path) -> Result<()> {
     if path.is_dir() {
         anyhow::bail!("it is a directory");
     }

@@ -88,11 +88,11 @@ impl Progress {
         }
     }
 
-    /// Says how far it is.
-    pub(crate) fn samples(&self, name: &str, due: u64, kept: u64) {
+    /// Says how far the run of a guest is.
+    pub(crate) fn running(&self, name: &str, state: &str) {
         if let Some(line) = &self.line {
             let elapsed = duration::show(self.begin.elapsed());
-            line.draw(&format!("{name}: {elapsed}, {due} samples, {kept} kept"));
+            line.draw(&format!("{name}: {elapsed}, {state}"));
         }
     }
 

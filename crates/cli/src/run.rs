@@ -1,22 +1,23 @@
 //! Runs the guest on a thread of its own.
 //!
 //! The main thread stays free to hear of signals and time-outs: a guest that is
-//! stuck in a host call cannot keep it from writing the profile.
+//! stuck in a host call cannot keep it from writing what was seen.
 
 mod component;
 mod core;
+mod watch;
+
+pub(crate) use watch::Watch;
 
 use crate::engine::{self, Compiled};
 use crate::exit;
 use crate::limiter::Limiter;
-use crate::plan::Plan;
+use crate::plan::GuestPlan;
 use crate::progress::Line;
 use crate::wasi;
 use anyhow::{Context, Result};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
-use wasmscope::Profiler;
 use wasmtime::{Engine, Store, Trap};
 use wasmtime_wasi::I32Exit;
 
@@ -66,10 +67,10 @@ pub(crate) struct Host<W> {
 ///
 /// What the context of WASI cannot have, and a thread that cannot be started.
 pub(crate) fn start(
-    plan: &Plan,
+    plan: &GuestPlan,
     name: &str,
     compiled: &Compiled,
-    profiler: &Profiler,
+    watch: Watch,
     line: Option<Arc<Line>>,
     started: impl Fn() + Send + 'static,
     done: impl FnOnce(Ending) + Send + 'static,
@@ -80,12 +81,11 @@ pub(crate) fn start(
         invoke: plan.invoke.clone(),
         arguments: plan.arguments.clone(),
         fuel: plan.settings.fuel,
-        host_calls: plan.host_calls,
         unknown_imports: plan.settings.unknown_imports,
-        profiler: profiler.clone(),
+        watch,
         started: Box::new(started),
     };
-    let limiter = Limiter::new(plan.settings.limits.build(), profiler.memory_track(name));
+    let limiter = Limiter::new(plan.settings.limits.build(), call.watch.memory_track(name));
     let run: Box<dyn FnOnce() -> Ending + Send> = match compiled.clone() {
         Compiled::Module(module) => {
             let wasi = wasi.build_p1();
@@ -104,20 +104,19 @@ pub(crate) fn start(
     Ok(())
 }
 
-/// What is called, and how it is watched.
+/// What is called, and who watches.
 struct Call {
     name: String,
     invoke: Option<String>,
     arguments: Vec<String>,
     fuel: Option<u64>,
-    host_calls: Option<Duration>,
     unknown_imports: crate::settings::UnknownImports,
-    profiler: Profiler,
+    watch: Watch,
     started: Box<dyn Fn() + Send>,
 }
 
 impl Call {
-    /// Makes the guest's store, with limits, fuel and the recorder of host calls.
+    /// Makes the guest's store, with limits, fuel and whoever watches it.
     fn store<W: Send + 'static>(
         &self,
         engine: &Engine,
@@ -128,32 +127,12 @@ impl Call {
         if let Some(fuel) = self.fuel {
             store.set_fuel(fuel)?;
         }
-        if let Some(threshold) = self.host_calls {
-            let mut calls = self.profiler.host_calls(threshold);
-            store.call_hook(move |_context, kind| {
-                calls.hook(kind);
-                Ok(())
-            });
-        }
+        self.watch.store(&mut store);
         Ok(store)
     }
 
-    /// Runs `guest` while this thread is sampled.
-    fn sampled(&self, guest: impl FnOnce() -> Ending) -> Ending {
-        // Attaching takes a while the first time, since the host's unwind tables are
-        // read; the second time it does not, and the profile begins with the guest.
-        let attach = || self.profiler.attach_thread();
-        let attached = attach().map(drop).and_then(|()| {
-            drop(self.profiler.take());
-            attach()
-        });
-        let attached = match attached {
-            Ok(attached) => attached,
-            Err(error) => return Ending::NotRun(anyhow::anyhow!("failed to {error}")),
-        };
-        (self.started)();
-        let ending = guest();
-        drop(attached);
-        ending
+    /// Runs `guest` while it is watched.
+    fn watched(&self, guest: impl FnOnce() -> Ending) -> Ending {
+        self.watch.run(&*self.started, guest)
     }
 }

@@ -1,25 +1,30 @@
 //! Standard error: whether it is a terminal, how wide, in colour or not, and the
 //! program's messages on it.
 
-#![expect(clippy::print_stderr, reason = "this is where messages go")]
-
 use std::env;
-use std::io::{self, IsTerminal};
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write as _};
 use terminal_size::{Width, terminal_size_of};
 
 /// Prints an error.
 pub(crate) fn error(error: &anyhow::Error) {
-    eprintln!("{} {error:#}", paint("error:", "1;31"));
+    print(format_args!("{} {error:#}", paint("error:", "1;31")));
 }
 
 /// Prints a warning.
 pub(crate) fn warning(text: &str) {
-    eprintln!("{} {text}", paint("warning:", "1;33"));
+    print(format_args!("{} {text}", paint("warning:", "1;33")));
 }
 
 /// Prints lines.
 pub(crate) fn say(text: &str) {
-    eprintln!("{text}");
+    print(text);
+}
+
+/// A standard error that nobody reads any more, as of `2>&1 | head`, is no reason to
+/// fail.
+fn print(text: impl Display) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Colours a text, on a terminal whose user did not say no to colours.
@@ -41,7 +46,8 @@ pub(crate) fn width() -> Option<usize> {
     Some(usize::from(columns))
 }
 
-fn is_coloured() -> bool {
+/// Tells whether standard error has colours.
+pub(crate) fn is_coloured() -> bool {
     let is_refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
         || env::var_os("TERM").is_some_and(|value| value == "dumb");
     is_terminal() && !is_refused

@@ -1,7 +1,7 @@
 //! What WASI gives the guest: arguments, environment, directories, streams, network.
 
 use crate::guest_output::{GuestOutput, Output};
-use crate::plan::Plan;
+use crate::plan::GuestPlan;
 use crate::progress::Line;
 use anyhow::{Result, anyhow};
 use std::env;
@@ -14,7 +14,11 @@ use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 /// # Errors
 ///
 /// A directory that cannot be opened, an environment that is not UTF-8.
-pub(crate) fn context(plan: &Plan, name: &str, line: Option<Arc<Line>>) -> Result<WasiCtxBuilder> {
+pub(crate) fn context(
+    plan: &GuestPlan,
+    name: &str,
+    line: Option<Arc<Line>>,
+) -> Result<WasiCtxBuilder> {
     let settings = &plan.settings.wasi;
     let mut wasi = WasiCtxBuilder::new();
     // The guest has its thread for itself, so its file operations may as well be

@@ -63,7 +63,12 @@ pub(crate) trait Writer: Send {
 /// possible.
 pub(crate) fn explain(cause: &Cause<'_>) -> (&'static str, Option<String>) {
     match cause {
-        Cause::Trap(error) => ("trap", Some(message(*error))),
+        Cause::Trap(error) => {
+            // The kind says that already.
+            let message = message(*error);
+            let what = message.strip_prefix("wasm trap: ").unwrap_or(&message);
+            ("trap", Some(what.to_owned()))
+        }
         Cause::HostError(error) => ("error", Some(message(*error))),
         Cause::StackOverflow => ("stack overflow", None),
         Cause::Exception => ("exception", None),

@@ -118,6 +118,11 @@ impl Tracer {
         }
     }
 
+    /// Returns what is in it so far.
+    pub fn counts(&self) -> Counts {
+        self.shared.lock().counts
+    }
+
     /// Tells whether the output failed, so that the trace ended before the guest.
     pub fn is_over(&self) -> bool {
         self.shared.is_over.load(Ordering::Acquire)

@@ -60,7 +60,7 @@ pub(super) fn run(call: &Call, component: &Component, host: ComponentHost) -> En
         Ok(prepared) => prepared,
         Err(error) => return Ending::NotRun(error),
     };
-    call.sampled(|| {
+    call.watched(|| {
         let mut run = || match &entry {
             Entry::Command(command) => {
                 let command = command.instantiate(&mut store)?;

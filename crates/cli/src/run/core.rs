@@ -25,20 +25,21 @@ pub(super) fn run(call: &Call, module: &Module, host: CoreHost) -> Ending {
         Ok(prepared) => prepared,
         Err(error) => return Ending::NotRun(error),
     };
-    call.sampled(|| {
-        let result = linker.instantiate(&mut store, module).and_then(|instance| {
+    call.watched(|| {
+        let result = call.watch.guard(&mut store, |store| {
+            let instance = linker.instantiate(&mut *store, module)?;
             // A reactor wants to be told before anything of it is called.
-            if let Some(initialize) = instance.get_func(&mut store, "_initialize") {
-                initialize.typed::<(), ()>(&store)?.call(&mut store, ())?;
+            if let Some(initialize) = instance.get_func(&mut *store, "_initialize") {
+                initialize.typed::<(), ()>(&*store)?.call(&mut *store, ())?;
             }
             let function = match &call.invoke {
-                Some(name) => instance.get_func(&mut store, name),
+                Some(name) => instance.get_func(&mut *store, name),
                 None => instance
-                    .get_func(&mut store, "_start")
-                    .or_else(|| instance.get_func(&mut store, "")),
+                    .get_func(&mut *store, "_start")
+                    .or_else(|| instance.get_func(&mut *store, "")),
             };
             match function {
-                Some(function) => invoke(&mut store, &function, &arguments),
+                Some(function) => invoke(store, &function, &arguments),
                 // Checked before, so only a start function can be meant.
                 None => Ok(0),
             }
@@ -93,6 +94,7 @@ fn check(call: &Call, module: &Module) -> Result<Vec<Val>> {
 fn link(call: &Call, module: &Module, store: &mut Store<CoreHost>) -> Result<Linker<CoreHost>> {
     let mut linker = Linker::new(module.engine());
     let linked = p1::add_to_linker_sync(&mut linker, |host: &mut CoreHost| &mut host.wasi)
+        .and_then(|()| call.watch.link(&mut linker))
         .and_then(|()| match call.unknown_imports {
             UnknownImports::Refuse => Ok(()),
             UnknownImports::Trap => linker.define_unknown_imports_as_traps(module),

@@ -15,7 +15,7 @@ pub(crate) struct Case {
     stdin: Vec<u8>,
     end: String,
     results: Option<String>,
-    stdout: String,
+    pub(crate) stdout: String,
 }
 
 /// Reads a list of what guests do.
@@ -50,20 +50,72 @@ fn unescape(text: &str) -> String {
 }
 
 impl Case {
-    /// Runs it, with the profile in this file, and checks that the guest did what
+    /// Tells whether the guest is a core module.
+    pub(crate) fn is_core(&self) -> bool {
+        !self.file.starts_with("component")
+    }
+
+    /// Tells whether it takes a second or more, and says nothing that scale 1 does not.
+    pub(crate) fn is_long(&self) -> bool {
+        self.arguments == "100"
+    }
+
+    /// Tells whether it makes a million calls or more.
+    pub(crate) fn is_busy(&self) -> bool {
+        let busy = [
+            "fib.wasm",
+            "deep.wasm",
+            "table.wasm",
+            "shapes.wasm",
+            "alloc.wasm",
+            "report.wasm",
+            "gowork.wasm",
+            "calls.wat",
+            "tailcalls.wat",
+            "manyargs.wat",
+            "accuracy/",
+        ];
+        // A text module as a command has a scale of 100.
+        let is_text_command = self.file.ends_with(".wat") && self.function.is_none();
+        is_text_command || busy.iter().any(|busy| self.file.starts_with(busy))
+    }
+
+    /// Tells whether it needs a host function that no WASI has.
+    pub(crate) fn needs_more(&self) -> bool {
+        self.file == "accuracy/guest_host.wat"
+    }
+
+    /// Profiles it, with the profile in this file, and checks that the guest did what
     /// it must.
     pub(crate) fn check(&self, place: &Place, output: &str) -> Ran {
+        self.check_as(place, "profile", &format!("-o {output}"))
+    }
+
+    /// Runs it by a command of `wasmscope`'s, and checks that the guest did what it
+    /// must.
+    pub(crate) fn check_as(&self, place: &Place, subcommand: &str, flags: &str) -> Ran {
+        let file = format!("@{}", self.file);
+        self.check_file(place, &file, subcommand, flags)
+    }
+
+    /// The same with another file for the guest.
+    pub(crate) fn check_file(
+        &self,
+        place: &Place,
+        file: &str,
+        subcommand: &str,
+        flags: &str,
+    ) -> Ran {
         let invoke = self
             .function
             .as_ref()
             .map(|name| format!("--invoke {name} "));
         let command = format!(
-            "-o {output} {}@{} {}",
+            "{flags} {}{file} {}",
             invoke.unwrap_or_default(),
-            self.file,
             self.arguments
         );
-        let ran = place.run_with(&command, &self.stdin);
+        let ran = place.run_as(subcommand, &command, &self.stdin);
         let said = &ran.stderr;
         let status = match self.end.split_once(':').unwrap() {
             ("exit", status) => status.parse().unwrap(),
@@ -163,16 +215,6 @@ fn check(case: &Case, outputs: &[&str]) {
     }
 }
 
-/// What takes a second or more, and says nothing that scale 1 does not.
-fn is_long(case: &Case) -> bool {
-    case.arguments == "100"
-}
-
-/// Not without a host function that no WASI has.
-fn needs_more(case: &Case) -> bool {
-    case.file == "accuracy/guest_host.wat"
-}
-
 /// One of each kind: these leave every format, the others one in turn.
 const IN_EVERY_FORMAT: [&str; 4] = ["fib.wasm", "gowork.wasm", "component.wasm", "calls.wat"];
 
@@ -181,7 +223,7 @@ fn check_half(half: usize) {
     let cases = cases("expected.txt");
     let cases = cases
         .iter()
-        .filter(|case| !is_long(case) && !needs_more(case));
+        .filter(|case| !case.is_long() && !case.needs_more());
     let mut seen = BTreeSet::new();
     for (at, case) in cases.enumerate().filter(|(at, _)| at % 2 == half) {
         match IN_EVERY_FORMAT.contains(&case.file.as_str()) && !case.arguments.is_empty() {

@@ -61,9 +61,14 @@ impl Place {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        self.command_of("profile", arguments)
+    }
+
+    /// Returns a command of `wasmscope`'s, to be run in this directory.
+    pub(crate) fn command_of(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wasmscope"));
         command
-            .arg("profile")
+            .arg(subcommand)
             .args(arguments)
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
@@ -80,10 +85,20 @@ impl Place {
 
     /// The same with something on standard input.
     pub(crate) fn run_with(&self, arguments: &str, stdin: &[u8]) -> Ran {
+        self.run_as("profile", arguments, stdin)
+    }
+
+    /// Runs `wasmscope trace` with these arguments.
+    pub(crate) fn trace(&self, arguments: &str) -> Ran {
+        self.run_as("trace", arguments, b"")
+    }
+
+    /// Runs a command of `wasmscope`'s.
+    pub(crate) fn run_as(&self, subcommand: &str, arguments: &str, stdin: &[u8]) -> Ran {
         let arguments = expand(arguments);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         let mut child = self
-            .command(&arguments)
+            .command_of(subcommand, &arguments)
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();

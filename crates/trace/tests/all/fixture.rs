@@ -186,7 +186,7 @@ fn trap(guest: &mut Guest) {
     #[error("error while executing at wasm backtrace:\n    0: fib")]
     struct Outer(#[source] Inner);
     #[derive(Debug, thiserror::Error)]
-    #[error("wasm `unreachable` instruction executed")]
+    #[error("wasm trap: wasm `unreachable` instruction executed")]
     struct Inner;
 
     let error: &'static Outer = Box::leak(Box::new(Outer(Inner)));

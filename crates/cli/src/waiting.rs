@@ -1,0 +1,138 @@
+//! Waits for what ends a run: the guest itself, a signal, or a time-out.
+
+use crate::engine::Compiled;
+use crate::plan::GuestPlan;
+use crate::progress::Progress;
+use crate::run::{self, Ending, Watch};
+use crate::signals::{self, Interrupt};
+use crate::{duration, exit, terminal};
+use anyhow::{Result, anyhow};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+/// What the main thread hears of.
+enum Event {
+    /// The guest now runs.
+    Started,
+    End(End),
+}
+
+/// What ends a run.
+#[derive(Debug)]
+pub(crate) enum End {
+    Guest(Ending),
+    Interrupt(Interrupt),
+    Timeout(Duration),
+}
+
+/// A guest that runs on its thread.
+pub(crate) struct Running<'a> {
+    plan: &'a GuestPlan,
+    name: &'a str,
+    events: Receiver<Event>,
+}
+
+impl<'a> Running<'a> {
+    /// Starts a guest.
+    ///
+    /// # Errors
+    ///
+    /// When signals cannot be listened to, or the guest cannot be started.
+    pub(crate) fn start(
+        plan: &'a GuestPlan,
+        name: &'a str,
+        compiled: &Compiled,
+        watch: Watch,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let (sender, events) = mpsc::channel();
+        let interrupts = sender.clone();
+        signals::listen(move |interrupt| {
+            let _ = interrupts.send(Event::End(End::Interrupt(interrupt)));
+        })?;
+        let starts = sender.clone();
+        let started = move || {
+            let _ = starts.send(Event::Started);
+        };
+        let done = move |ending| {
+            let _ = sender.send(Event::End(End::Guest(ending)));
+        };
+        run::start(plan, name, compiled, watch, progress.line(), started, done)?;
+        Ok(Self { plan, name, events })
+    }
+
+    /// Waits for the end, and draws meanwhile what `state` says of the run on the
+    /// progress line.
+    pub(crate) fn wait(&self, progress: &mut Progress, state: impl Fn() -> String) -> End {
+        let mut deadline = None;
+        loop {
+            let left = deadline
+                .map(|deadline: Instant| deadline.saturating_duration_since(Instant::now()));
+            let pause = left.map_or(Progress::EVERY, |left| left.min(Progress::EVERY));
+            match self.events.recv_timeout(pause) {
+                Ok(Event::End(end)) => return end,
+                Ok(Event::Started) => {
+                    progress.phase(&format!("running {}", self.name));
+                    deadline = self
+                        .plan
+                        .timeout
+                        .and_then(|timeout| Instant::now().checked_add(timeout));
+                }
+                Err(RecvTimeoutError::Timeout) => progress.running(self.name, &state()),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let error = anyhow!("the guest's thread ended without a word");
+                    return End::Guest(Ending::NotRun(error));
+                }
+            }
+            if let Some(timeout) = self.plan.timeout
+                && deadline.is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return End::Timeout(timeout);
+            }
+        }
+    }
+}
+
+impl End {
+    /// Tells whether the guest ran at all.
+    pub(crate) fn is_run(&self) -> bool {
+        !matches!(self, Self::Guest(Ending::NotRun(_)))
+    }
+
+    /// Says why the guest did not end well, if so, and returns the program's exit
+    /// status. The engine's backtrace is left out where the engine ran another module
+    /// than the one that people know.
+    ///
+    /// # Errors
+    ///
+    /// Why the guest did not run at all.
+    pub(crate) fn report(self, name: &str, quiet: bool, is_rewritten: bool) -> Result<i32> {
+        match self {
+            Self::Guest(Ending::NotRun(error)) => Err(error),
+            Self::Guest(ending) => {
+                let status = ending.status();
+                if let Ending::Failed(error) = ending {
+                    if is_rewritten {
+                        // The backtrace has several lines; what it is of comes after.
+                        let causes = error.chain().map(ToString::to_string);
+                        let causes: Vec<_> = causes.filter(|cause| !cause.contains('\n')).collect();
+                        let causes = causes.join(": ");
+                        terminal::say(&format!("Error: failed to run {name}: {causes}"));
+                        return Ok(status);
+                    }
+                    let error = error.context(format!("failed to run {name}"));
+                    terminal::say(&format!("Error: {error:?}"));
+                }
+                Ok(status)
+            }
+            Self::Interrupt(interrupt) => Ok(interrupt.status()),
+            Self::Timeout(after) => {
+                if !quiet {
+                    let after = duration::show(after);
+                    terminal::say(&format!("{name}: ended after {after}"));
+                }
+                Ok(exit::TIMEOUT)
+            }
+        }
+    }
+}
