@@ -188,6 +188,15 @@ impl Code<'_> {
         self.plain(opcode::IF).plain(EMPTY)
     }
 
+    /// Opens an `if` that leaves an `i32`.
+    pub(crate) fn if_i32(&mut self) -> &mut Self {
+        self.plain(opcode::IF).plain(I32)
+    }
+
+    pub(crate) fn else_(&mut self) -> &mut Self {
+        self.plain(0x05)
+    }
+
     pub(crate) fn end(&mut self) -> &mut Self {
         self.plain(0x0b)
     }
@@ -214,6 +223,10 @@ impl Code<'_> {
 
     pub(crate) fn local_set(&mut self, local: u32) -> &mut Self {
         self.indexed(0x21, local)
+    }
+
+    pub(crate) fn local_tee(&mut self, local: u32) -> &mut Self {
+        self.indexed(0x22, local)
     }
 
     pub(crate) fn global_get(&mut self, global: u32) -> &mut Self {
@@ -252,8 +265,8 @@ impl Code<'_> {
         self.plain(0x45)
     }
 
-    pub(crate) fn i32_eq(&mut self) -> &mut Self {
-        self.plain(0x46)
+    pub(crate) fn i32_ne(&mut self) -> &mut Self {
+        self.plain(0x47)
     }
 
     pub(crate) fn i32_add(&mut self) -> &mut Self {

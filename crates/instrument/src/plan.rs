@@ -391,7 +391,7 @@ fn unsuitable(module: &Module<'_>, options: &Options, index: FuncIndex) -> Optio
     let defined = index.0.checked_sub(module.counts.imported_functions)?;
     let locals = module.bodies[defined as usize].locals as usize;
     let saved = if options.events.is_some() {
-        0
+        1
     } else {
         function.results().len()
     };

@@ -39,7 +39,7 @@ pub(crate) struct Probe<'p, 'm, 'a> {
     signature: &'p Signature,
     block: BlockType,
     /// The first of the locals that are appended: with switches whether `before` was
-    /// called, then the results.
+    /// called, then the results, or where events are kept the one that this takes.
     first: u32,
 }
 
@@ -65,6 +65,9 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
     pub(crate) fn locals(&self) -> Vec<(u32, ValType)> {
         let mut runs: Vec<(u32, ValType)> = Vec::new();
         if self.plan.options.switches {
+            runs.push((1, ValType::I32));
+        }
+        if self.plan.events().is_some() {
             runs.push((1, ValType::I32));
         }
         for ty in self.saved() {
@@ -159,7 +162,8 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
 
     fn keep(&self, code: &mut Code<'_>, events: Events, kind: EventKind) {
         let probe = self.number;
-        events::write(code, self.plan, events, Event { probe, kind });
+        let next = self.first + u32::from(self.plan.options.switches);
+        events::write(code, self.plan, events, Event { probe, kind }, next);
     }
 
     /// Writes code that runs only when `before` was called, which without switches it

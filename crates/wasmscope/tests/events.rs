@@ -381,6 +381,30 @@ fn a_host_that_panics_is_no_reason_to_lose_events() {
 }
 
 #[test]
+fn a_sink_that_panics_is_not_shown_the_same_again() {
+    let engine = engine();
+    let wasm = parse(FIB);
+    let record = Record::default();
+    let number = AtomicUsize::new(0);
+    let stream = record.stream(move |_| {
+        assert_ne!(number.fetch_add(1, Ordering::Relaxed), 2, "the third batch");
+        Taken::All
+    });
+    let mut guest = Guest::new(&stream, &engine, &wasm);
+    let instance = guest.instance;
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        run(&mut guest.store, instance, 20)
+    }));
+    assert!(panicked.is_err());
+    // The guest goes on with an empty buffer.
+    guest.run(7).expect("it returns");
+    let mut expected = listen(&engine, &wasm, &[20]);
+    expected.truncate(1 + PAGE);
+    expected.extend(listen(&engine, &wasm, &[7]));
+    assert!(record.heard() == expected);
+}
+
+#[test]
 fn two_stores_and_two_instances_keep_their_own() {
     let engine = engine();
     let wasm = parse(FIB);

@@ -21,15 +21,13 @@ fn operators(wasm: &[u8], defined: usize) -> Vec<String> {
         })
         .nth(defined)
         .expect("it is there");
-    assert_eq!(
-        body.get_locals_reader().expect("it is valid").get_count(),
-        0
-    );
     let operators = body.get_operators_reader().expect("it is valid");
     operators
         .into_iter()
         .map(|operator| match operator.expect("it is valid") {
             Operator::Call { function_index } => format!("call {function_index}"),
+            Operator::LocalGet { local_index } => format!("local {local_index}"),
+            Operator::LocalTee { local_index } => format!("tee {local_index}"),
             Operator::GlobalGet { global_index } => format!("get {global_index}"),
             Operator::GlobalSet { global_index } => format!("set {global_index}"),
             Operator::I32Const { value } => value.to_string(),
@@ -44,14 +42,15 @@ fn operators(wasm: &[u8], defined: usize) -> Vec<String> {
 }
 
 /// The operators that keep the event with this record, in a module with one import, one
-/// memory and one global of its own.
-fn keep(record: u32, size: u32) -> Vec<String> {
+/// memory and one global of its own; they use this local.
+fn keep(record: u32, size: u32, local: u32) -> Vec<String> {
+    let (tee, next) = (format!("tee {local}"), format!("local {local}"));
     let (record, size) = (format!("{record} i64"), size.to_string());
     #[rustfmt::skip]
     let expected = [
-        "get 3", &record, "store 1", "get 3", "8", "I32Add", "set 3",
-        "get 3", &size, "I32Eq", "If { blockty: Empty }",
-        "0", "set 3", "get 1", "call 1", "End",
+        "get 3", &tee, &record, "store 1", &next, "8", "I32Add", &tee,
+        &size, "I32Ne", "If { blockty: Type(I32) }",
+        &next, "Else", "get 1", "call 1", "0", "End", "set 3",
     ];
     expected.map(str::to_owned).to_vec()
 }
@@ -77,29 +76,29 @@ fn an_event_is_what_the_interface_says() {
     let found = found.join(", ");
     // Probe 0 is the import's.
     for (at, record) in [4, 5, 7].into_iter().enumerate() {
-        let expected = keep(record, size).join(", ");
+        let expected = keep(record, size, 1).join(", ");
         let matches: Vec<_> = found.match_indices(&expected).collect();
         assert_eq!(matches.len(), 1, "event {at}: {found}");
     }
     let shim = operators(&wasm, 2);
     let expected = [
-        keep(0, size),
+        keep(0, size, 0),
         plain("Block { blockty: Type(Ref(exnref)) }"),
-        vec![shim[17].clone()],
+        vec![shim[19].clone()],
         plain("call 0"),
         plain("End"),
-        keep(1, size),
+        keep(1, size, 0),
         plain("Return"),
         plain("End"),
-        keep(3, size),
+        keep(3, size, 0),
         plain("ThrowRef"),
         plain("End"),
     ];
-    assert!(shim[17].starts_with("TryTable"));
+    assert!(shim[19].starts_with("TryTable"));
     assert_eq!(shim, expected.concat());
     // A tail call is told of right before it.
     let tail = operators(&wasm, 1).join(", ");
-    let expected = format!("{}, ReturnCall", keep(10, size).join(", "));
+    let expected = format!("{}, ReturnCall", keep(10, size, 0).join(", "));
     assert!(tail.contains(&expected), "{tail}");
 }
 
@@ -200,20 +199,23 @@ fn a_module_with_as_many_memories_as_engines_accept_is_refused() {
 }
 
 #[test]
-fn a_function_with_as_many_locals_as_engines_accept_has_its_events_kept() {
-    let locals = "(local i32)".repeat(50_000);
-    let text = format!("(module (func (result i32) {locals} (i32.const 1)))");
-    let probes = |options: Options| {
+fn an_event_takes_one_local_and_switches_another() {
+    let probes = |locals: usize, switches: bool| {
+        let locals = "(local i32)".repeat(locals);
+        let text = format!("(module (func (result i32 i32) {locals} i32.const 1 i32.const 1))");
+        let options = Options {
+            switches,
+            ..Options::default()
+        };
         let rewritten = rewrite(&text, options);
-        (rewritten.probes.len(), rewritten.skipped)
+        rewritten.skipped.first().map(|(_, reason)| *reason)
     };
-    assert_eq!(probes(Options::default()), (1, Vec::new()));
-    let (probes, skipped) = probes(Options {
-        switches: true,
-        ..Options::default()
-    });
-    assert_eq!(probes, 0);
-    assert_eq!(skipped[0].1, Skipped::TooManyLocals);
+    let limit = 50_000;
+    assert_eq!(probes(limit - 1, false), None);
+    assert_eq!(probes(limit - 2, true), None);
+    for (locals, switches) in [(limit, false), (limit - 1, true)] {
+        assert_eq!(probes(locals, switches), Some(Skipped::TooManyLocals));
+    }
 }
 
 #[test]

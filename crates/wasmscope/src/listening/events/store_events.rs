@@ -57,7 +57,10 @@ fn flush<T: 'static>(shared: &Arc<Shared>, mut caller: Caller<'_, T>, instance: 
     if instance.cast_signed() == hooks::UNATTACHED {
         let first = shared.events.first_position() as usize;
         match attach(shared, &mut caller) {
-            Some(attached) => attached.deliver(shared, &caller.as_context_mut(), first, size),
+            Some(attached) => {
+                attached.begin_again(&mut caller.as_context_mut());
+                attached.deliver(shared, &caller.as_context_mut(), first, size);
+            }
             None => shared.lose(1),
         }
         return;
@@ -68,7 +71,10 @@ fn flush<T: 'static>(shared: &Arc<Shared>, mut caller: Caller<'_, T>, instance: 
         Some(Arc::clone(attached))
     });
     match known {
-        Some(attached) => attached.deliver(shared, &caller.as_context_mut(), 0, size),
+        Some(attached) => {
+            attached.begin_again(&mut caller.as_context_mut());
+            attached.deliver(shared, &caller.as_context_mut(), 0, size);
+        }
         None => shared.lose(size as u64 / u64::from(Event::SIZE)),
     }
 }
@@ -85,10 +91,8 @@ pub(super) fn drain<T: 'static>(shared: &Shared, mut store: StoreContextMut<'_, 
         if position == 0 && told {
             continue;
         }
-        // Of this type, and mutable: the rewriter made it.
-        if attached.position.set(&mut store, Val::I32(0)).is_ok() {
-            attached.deliver(shared, &store, 0, position.cast_unsigned() as usize);
-        }
+        attached.begin_again(&mut store);
+        attached.deliver(shared, &store, 0, position.cast_unsigned() as usize);
     }
 }
 
@@ -145,6 +149,14 @@ impl Drop for StoreEnd {
 }
 
 impl Attached {
+    /// Empties the buffer, before the sink is called: it may panic, and what it was shown
+    /// shall not come again.
+    fn begin_again<T: 'static>(&self, store: &mut StoreContextMut<'_, T>) {
+        // Of this type, and mutable: the rewriter made it.
+        let set = self.position.set(store, Val::I32(0));
+        debug_assert!(set.is_ok(), "the position is a number that changes");
+    }
+
     /// Hands the records between two addresses of the memory to the sink.
     fn deliver<T: 'static>(
         &self,
