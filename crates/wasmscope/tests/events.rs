@@ -404,6 +404,64 @@ fn a_sink_that_panics_is_not_shown_the_same_again() {
     assert!(record.heard() == expected);
 }
 
+/// Waits for the host, then returns.
+const WAIT: &str = r#"(module (import "host" "wait" (func $wait))
+    (func (export "run") (param i32) (call $wait)))"#;
+
+#[test]
+fn guests_on_fibers_are_drained_when_they_end_and_when_their_future_is_dropped() {
+    let mut config = Config::new();
+    config.wasm_exceptions(true);
+    let engine = Engine::new(&config).unwrap();
+    let record = Record::default();
+    let stream = record.stream(|_| Taken::All);
+    let module = stream.compile(&engine, parse(WAIT)).unwrap();
+    let mut linker: Linker<()> = Linker::new(&engine);
+    stream.add_to_linker(&mut linker).unwrap();
+    let waits = Arc::new(AtomicUsize::new(0));
+    let begun = Arc::clone(&waits);
+    linker
+        .func_wrap_async("host", "wait", move |_, ()| {
+            // The second never ends.
+            let first = begun.fetch_add(1, Ordering::Relaxed) == 0;
+            Box::new(async move {
+                if !first {
+                    std::future::pending::<()>().await;
+                }
+            })
+        })
+        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut store = Store::new(&engine, ());
+        let instance = linker
+            .instantiate_async(&mut store, module.module())
+            .await
+            .unwrap();
+        let run = instance
+            .get_typed_func::<i32, ()>(&mut store, "run")
+            .unwrap();
+        let call = async |store: &mut Store<()>| run.call_async(store, 0).await;
+        stream.guard_async(&mut store, call).await.unwrap();
+        let (open, close) = (EventKind::Open, EventKind::Return);
+        let mut expected = vec![(1, open), (0, open), (0, close), (1, close)];
+        assert_eq!(record.heard(), expected);
+        let mut second = Box::pin(stream.guard_async(&mut store, call));
+        let polled = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(second.as_mut().poll(context).is_pending())
+        });
+        assert!(polled.await);
+        assert_eq!(waits.load(Ordering::Relaxed), 2);
+        assert_eq!(record.heard(), expected);
+        drop(second);
+        expected.extend([(1, open), (0, open)]);
+        assert_eq!(record.heard(), expected);
+    });
+}
+
 #[test]
 fn two_stores_and_two_instances_keep_their_own() {
     let engine = engine();
