@@ -483,7 +483,6 @@ fn check_heard<P: Passage + Into<Counts>>(
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let counts = counts.into_inner().unwrap();
-    println!("{} files, {counts:?}", reports.len());
     assert!(counts.opens > 0 && counts.opens == counts.closes);
     assert!(counts.probes > counts.modules && counts.skipped == 0);
     // Each call of a script is of a function that told of it.

@@ -131,7 +131,7 @@ pub(crate) fn check(bytes: &[u8]) -> Option<Tally> {
     let options = Options {
         suffix: "-of-a-test".to_owned(),
         exceptions: Exceptions::Always,
-        switches: bytes.len() % 2 == 0,
+        switches: bytes.len().is_multiple_of(2),
         expose: bytes.len() % 4 < 2,
         ..Options::default()
     };
