@@ -6,3 +6,4 @@ mod failures;
 mod fibers;
 mod heard;
 mod reentry;
+mod stack;
