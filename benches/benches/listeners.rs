@@ -135,8 +135,12 @@ struct Data {
 }
 
 impl Way {
-    fn bare(name: &'static str, engine: &Engine, text: &str) -> wasmtime::Result<Self> {
-        let module = Module::new(engine, text)?;
+    fn bare(
+        name: &'static str,
+        engine: &Engine,
+        text: &str,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let module = Module::new(engine, wat::parse_str(text)?)?;
         let mut linker = Linker::new(engine);
         linker.func_wrap("hooks", "before", |mut caller: Caller<'_, Data>, _: i32| {
             caller.data_mut().before += 1;
@@ -144,7 +148,7 @@ impl Way {
         linker.func_wrap("hooks", "after", |mut caller: Caller<'_, Data>, _: i32| {
             caller.data_mut().after += 1;
         })?;
-        Self::new(name, engine, &linker, &module, None)
+        Ok(Self::new(name, engine, &linker, &module, None)?)
     }
 
     fn listened(

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::boxed::BoxListener;
 use crate::call::{Call, Site};
+use crate::definition::Definition;
 use crate::frames::{Frames, flatten};
 use crate::instance::Instance;
 use crate::parent::Parent;
@@ -30,11 +31,16 @@ pub fn bench(
     let params = flatten(&called.params);
     let results = flatten(&called.results);
     let results = Values::new(&called.definition.results, &results);
-    let site = GivenSite { instance, frames };
+    let site = GivenSite {
+        definition: &called.definition,
+        params: &params,
+        instance,
+        frames,
+    };
     let start = Instant::now();
     for _ in 0..times {
         let mut slot = Slot::new();
-        let call = Call::new(&called.definition, &params, &site);
+        let call = Call::new(&site);
         listener.before(&call, &mut slot);
         listener.after(&call, results, &mut slot);
     }
@@ -47,11 +53,21 @@ pub fn bench(
 pub struct EmptyStack;
 
 struct GivenSite<'a> {
+    definition: &'a Definition,
+    params: &'a [u64],
     instance: &'a dyn Instance,
     frames: &'a Frames,
 }
 
 impl Site for GivenSite<'_> {
+    fn definition(&self) -> &Definition {
+        self.definition
+    }
+
+    fn params(&self) -> &[u64] {
+        self.params
+    }
+
     fn instance(&self) -> &dyn Instance {
         self.instance
     }

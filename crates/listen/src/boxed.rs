@@ -4,10 +4,11 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::call::Call;
+use crate::call::{Call, Site};
 use crate::cause::Cause;
 use crate::listener::Listener;
 use crate::slot::Slot;
+use crate::value::ValueType;
 use crate::values::Values;
 
 /// Any listener, shared: a clone is the same listener.
@@ -20,38 +21,39 @@ use crate::values::Values;
 #[derive(Clone)]
 pub struct BoxListener(Arc<dyn Erased>);
 
-/// [`Listener`] with its state in a slot.
+/// [`Listener`] with its state in a slot. Everything is passed in registers, so that what
+/// a listener does not look at costs nothing.
 trait Erased: Send + Sync {
-    fn before(&self, call: &Call<'_>, slot: &mut Slot);
-    fn after(&self, call: &Call<'_>, results: Values<'_>, slot: &mut Slot);
-    fn tail_call(&self, call: &Call<'_>, slot: &mut Slot);
-    fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, slot: &mut Slot);
+    fn before(&self, site: &dyn Site, slot: &mut Slot);
+    fn after(&self, site: &dyn Site, types: &[ValueType], words: &[u64], slot: &mut Slot);
+    fn tail_call(&self, site: &dyn Site, slot: &mut Slot);
+    fn abort(&self, site: &dyn Site, cause: &Cause<'_>, slot: &mut Slot);
 }
 
 impl<L: Listener> Erased for L {
     #[inline]
-    fn before(&self, call: &Call<'_>, slot: &mut Slot) {
-        slot.put::<L>(Listener::before(self, call));
+    fn before(&self, site: &dyn Site, slot: &mut Slot) {
+        slot.put::<L>(Listener::before(self, &Call::new(site)));
     }
 
     #[inline]
-    fn after(&self, call: &Call<'_>, results: Values<'_>, slot: &mut Slot) {
+    fn after(&self, site: &dyn Site, types: &[ValueType], words: &[u64], slot: &mut Slot) {
         if let Some(state) = slot.take::<L>() {
-            Listener::after(self, call, results, state);
+            Listener::after(self, &Call::new(site), Values::new(types, words), state);
         }
     }
 
     #[inline]
-    fn tail_call(&self, call: &Call<'_>, slot: &mut Slot) {
+    fn tail_call(&self, site: &dyn Site, slot: &mut Slot) {
         if let Some(state) = slot.take::<L>() {
-            Listener::tail_call(self, call, state);
+            Listener::tail_call(self, &Call::new(site), state);
         }
     }
 
     #[inline]
-    fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, slot: &mut Slot) {
+    fn abort(&self, site: &dyn Site, cause: &Cause<'_>, slot: &mut Slot) {
         if let Some(state) = slot.take::<L>() {
-            Listener::abort(self, call, cause, state);
+            Listener::abort(self, &Call::new(site), cause, state);
         }
     }
 }
@@ -68,26 +70,60 @@ impl BoxListener {
     /// When the listener panics the slot is left as it was.
     #[inline]
     pub fn before(&self, call: &Call<'_>, slot: &mut Slot) {
-        self.0.before(call, slot);
+        self.0.before(call.site, slot);
     }
 
     /// Closes a call that returned, if `slot` holds this listener's state.
     #[inline]
     pub fn after(&self, call: &Call<'_>, results: Values<'_>, slot: &mut Slot) {
-        self.0.after(call, results, slot);
+        self.0
+            .after(call.site, results.types(), results.words(), slot);
     }
 
     /// Closes a call that makes way for the function it tail-calls, if `slot` holds this
     /// listener's state.
     #[inline]
     pub fn tail_call(&self, call: &Call<'_>, slot: &mut Slot) {
-        self.0.tail_call(call, slot);
+        self.0.tail_call(call.site, slot);
     }
 
     /// Closes a call that ended without returning, if `slot` holds this listener's state.
     #[inline]
     pub fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, slot: &mut Slot) {
-        self.0.abort(call, cause, slot);
+        self.0.abort(call.site, cause, slot);
+    }
+}
+
+/// A [`BoxListener`], borrowed: what a driver keeps at hand that calls it often.
+#[derive(Clone, Copy)]
+pub struct ListenerRef<'l>(&'l dyn Erased);
+
+impl BoxListener {
+    /// Borrows the listener.
+    #[must_use]
+    pub fn borrow(&self) -> ListenerRef<'_> {
+        ListenerRef(&*self.0)
+    }
+}
+
+impl ListenerRef<'_> {
+    /// As [`BoxListener::before`].
+    #[inline]
+    pub fn before(self, call: &Call<'_>, slot: &mut Slot) {
+        self.0.before(call.site, slot);
+    }
+
+    /// As [`BoxListener::after`].
+    #[inline]
+    pub fn after(self, call: &Call<'_>, results: Values<'_>, slot: &mut Slot) {
+        self.0
+            .after(call.site, results.types(), results.words(), slot);
+    }
+}
+
+impl fmt::Debug for ListenerRef<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ListenerRef")
     }
 }
 
@@ -97,20 +133,21 @@ impl Listener for BoxListener {
 
     fn before(&self, call: &Call<'_>) -> Slot {
         let mut slot = Slot::new();
-        self.0.before(call, &mut slot);
+        self.0.before(call.site, &mut slot);
         slot
     }
 
     fn after(&self, call: &Call<'_>, results: Values<'_>, mut state: Slot) {
-        self.0.after(call, results, &mut state);
+        self.0
+            .after(call.site, results.types(), results.words(), &mut state);
     }
 
     fn tail_call(&self, call: &Call<'_>, mut state: Slot) {
-        self.0.tail_call(call, &mut state);
+        self.0.tail_call(call.site, &mut state);
     }
 
     fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, mut state: Slot) {
-        self.0.abort(call, cause, &mut state);
+        self.0.abort(call.site, cause, &mut state);
     }
 
     fn show<'s>(state: &'s Slot, look: &mut dyn FnMut(&'s dyn Any)) {

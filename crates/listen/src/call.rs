@@ -1,8 +1,8 @@
 //! One call as its listener sees it.
 //!
-//! A [`Call`] is three references, made anew for each event and never kept. Whatever
-//! costs something to know (the stack, the parents, the instance) stays behind [`Site`],
-//! which the binding implements, until a listener asks.
+//! A [`Call`] is one reference, made anew for each event and never kept. Whatever there is
+//! to know stays behind [`Site`], which the binding implements, until a listener asks: so a
+//! listener pays for what it looks at.
 
 use std::fmt;
 
@@ -14,6 +14,12 @@ use crate::values::Values;
 
 /// Knows what surrounds an event: whoever drives listeners implements it.
 pub trait Site {
+    /// Returns what is called.
+    fn definition(&self) -> &Definition;
+
+    /// Returns the words of the parameters, as [`Values::new`] reads them.
+    fn params(&self) -> &[u64];
+
     /// Returns the instance whose code is called: for an imported function, the importer.
     fn instance(&self) -> &dyn Instance;
 
@@ -29,35 +35,29 @@ pub trait Site {
 /// One call of a function with a listener.
 #[derive(Clone, Copy)]
 pub struct Call<'a> {
-    definition: &'a Definition,
-    params: &'a [u64],
-    site: &'a dyn Site,
+    pub(crate) site: &'a dyn Site,
 }
 
 impl<'a> Call<'a> {
-    /// Makes a call from its parts: `params` are words as [`Values::new`] reads them.
+    /// Makes a call from what surrounds it.
     #[must_use]
     #[inline]
-    pub fn new(definition: &'a Definition, params: &'a [u64], site: &'a dyn Site) -> Self {
-        Self {
-            definition,
-            params,
-            site,
-        }
+    pub fn new(site: &'a dyn Site) -> Self {
+        Self { site }
     }
 
     /// Returns what is called.
     #[must_use]
     #[inline]
     pub fn definition(&self) -> &'a Definition {
-        self.definition
+        self.site.definition()
     }
 
     /// Returns the parameters as they were at the call, in its closes too.
     #[must_use]
     #[inline]
     pub fn params(&self) -> Values<'a> {
-        Values::new(&self.definition.params, self.params)
+        Values::new(&self.site.definition().params, self.site.params())
     }
 
     /// Returns the instance whose code is called: for an imported function, the importer.
@@ -92,6 +92,6 @@ impl<'a> Call<'a> {
 
 impl fmt::Debug for Call<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{:?}", self.definition, self.params())
+        write!(f, "{}{:?}", self.definition(), self.params())
     }
 }

@@ -99,7 +99,7 @@ mod values;
 pub use wasmscope_address::{FuncIndex, HostPc, WasmOffset};
 
 pub use crate::bench::{EmptyStack, bench};
-pub use crate::boxed::BoxListener;
+pub use crate::boxed::{BoxListener, ListenerRef};
 pub use crate::call::{Call, Site};
 pub use crate::cause::Cause;
 pub use crate::closures::{Pair, pair};

@@ -151,7 +151,9 @@ impl Slot {
     /// Takes a listener's state out, or `None` when another type or nothing is there.
     #[inline]
     pub(crate) fn take<L: Listener>(&mut self) -> Option<L::State> {
-        if self.kind?.id != TypeId::of::<L::State>() {
+        let kind = self.kind?;
+        // Nearly always the very same kind; a second copy of it is possible.
+        if !std::ptr::eq(kind, KindOf::<L>::KIND) && kind.id != TypeId::of::<L::State>() {
             return None;
         }
         self.kind = None;

@@ -329,7 +329,9 @@ fn exports_are_added_as_the_interface_says() {
         ("wasmscope:switches:0:s", global, 4),
         ("wasmscope:function:s", function, 3),
         ("wasmscope:memory:0:s", ExternalKind::Memory, 0),
+        ("wasmscope:memory:1:s", ExternalKind::Memory, 1),
         ("wasmscope:memory:2:s", ExternalKind::Memory, 2),
+        ("wasmscope:global:0:s", global, 0),
         ("wasmscope:global:1:s", global, 1),
     ];
     assert_eq!(

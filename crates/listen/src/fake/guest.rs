@@ -161,10 +161,11 @@ impl Guest {
         if let Some(listener) = &function.listener {
             let site = GuestSite {
                 guest: self,
+                newest,
+                definition: &function.definition,
                 frames: OnceCell::new(),
             };
-            let call = Call::new(&function.definition, &newest.params, &site);
-            event(listener, &call);
+            event(listener, &Call::new(&site));
         }
     }
 }
@@ -180,6 +181,8 @@ impl fmt::Debug for Guest {
 /// A guest at the time of one event, with its stack once somebody has asked for it.
 struct GuestSite<'g> {
     guest: &'g Guest,
+    newest: &'g Open,
+    definition: &'g Definition,
     frames: OnceCell<Vec<RawFrame>>,
 }
 
@@ -192,6 +195,14 @@ impl GuestSite<'_> {
 }
 
 impl Site for GuestSite<'_> {
+    fn definition(&self) -> &Definition {
+        self.definition
+    }
+
+    fn params(&self) -> &[u64] {
+        &self.newest.params
+    }
+
     fn instance(&self) -> &dyn Instance {
         &self.guest.instance
     }

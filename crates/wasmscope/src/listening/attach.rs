@@ -6,6 +6,7 @@ use super::current::{self, StoreKey};
 use super::layout::StoreContext;
 use super::module::ListenedModule;
 use super::reach::OutOfReach;
+use std::sync::Arc;
 use wasmscope_instrument::hooks;
 use wasmscope_listen::Cause;
 use wasmtime::{AsContextMut, Caller, Extern, Func, Global, Instance, StoreContextMut, Val};
@@ -89,6 +90,7 @@ fn make<E: Exports>(shared: &Shared, instance: &mut E) -> Option<u32> {
         calls.exit = context.exit_slot();
         calls.context = Some(context);
         let number = u32::try_from(calls.instances.len()).ok()?;
+        calls.probes.push(Arc::clone(&attached.probes));
         calls.instances.push(attached);
         Some(number)
     })?

@@ -8,13 +8,14 @@
     reason = "walks frames that are there while an event lasts"
 )]
 
-use super::layout::Callers;
+use super::layout::{Callers, Fp};
 use super::module::Place;
 use super::open_calls::CallRef;
+use super::reach::Reach;
 use super::site::EventSite;
 use wasmscope_listen::{Definition, InstanceId, Line, RawFrame, SourceOffset, StackSource, Values};
 
-impl EventSite<'_> {
+impl<R> EventSite<'_, R> {
     fn walk(&self, frames: &mut Vec<RawFrame>) {
         let Some(context) = self.store.context else {
             return;
@@ -22,40 +23,33 @@ impl EventSite<'_> {
         let own = self.call;
         // SAFETY: a hook of the store runs, called by the event's own frame.
         let mut callers = unsafe { Callers::of(own.fp(), context.entry_of(context.stack())) };
-        let mut number = self.number();
+        let calls = &self.store.calls;
+        let mut older = calls.older(own);
+        let mut key_of = |frame: Fp| {
+            let mut key = 0;
+            while older.fp() != Fp::NONE && older.fp() <= frame {
+                if older.fp() == frame {
+                    key = calls.number_of(older) as u64;
+                }
+                older = calls.older(older);
+            }
+            key
+        };
         frames.push(RawFrame {
             pc: context.exit_pc(),
-            key: number as u64,
+            key: self.number() as u64,
         });
         while callers.advance() && !callers.is_at_entry() {
             let Some(pc) = callers.pc else { break };
-            let mut key = 0;
-            while let Some(call) = self.store.calls.get(number - 1)
-                && call.fp() <= callers.frame
-            {
-                number -= 1;
-                if call.fp() == callers.frame {
-                    key = number as u64;
-                }
-            }
+            let key = key_of(callers.frame);
             frames.push(RawFrame { pc, key });
         }
         // Older activations: their newest calls first.
-        let Some(outer) = self.store.outer() else {
-            return;
-        };
-        for frame in &outer.frames {
-            let mut key = 0;
-            while let Some(call) = self.store.calls.get(number - 1)
-                && call.fp() <= frame.fp
-            {
-                number -= 1;
-                if call.fp() == frame.fp {
-                    key = number as u64;
-                }
-            }
-            frames.push(RawFrame { pc: frame.pc, key });
-        }
+        let outer = self.store.outer().into_iter();
+        frames.extend(outer.flat_map(|outer| &outer.frames).map(|frame| RawFrame {
+            pc: frame.pc,
+            key: key_of(frame.fp),
+        }));
     }
 
     /// Returns the call that a frame is of.
@@ -80,7 +74,7 @@ impl EventSite<'_> {
     }
 }
 
-impl StackSource for EventSite<'_> {
+impl<R: Reach> StackSource for EventSite<'_, R> {
     fn frames(&self) -> &[RawFrame] {
         self.frames.get_or_init(|| {
             // SAFETY: each event has one site, which asks once; listeners' borrows of the
@@ -112,7 +106,6 @@ impl StackSource for EventSite<'_> {
     fn params(&self, frame: RawFrame) -> Option<Values<'_>> {
         let call = self.call_of(frame)?;
         let types = &call.probe().definition.params;
-        let len = types.iter().map(|ty| ty.words()).sum();
-        Some(Values::new(types, self.store.calls.words(call, len)))
+        Some(Values::new(types, self.store.calls.words(call)))
     }
 }

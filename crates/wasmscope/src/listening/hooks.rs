@@ -34,14 +34,14 @@ pub(super) fn define<T: 'static>(
             linker.func_wrap(
                 MODULE,
                 &name(Hook::Before($number)),
-                move |caller: Caller<'_, T>, instance: u32, probe: u32 $(, $value: u64)*| {
-                    before(&this, caller, instance, probe, &[$($value),*]);
+                move |mut caller: Caller<'_, T>, instance: u32, probe: u32 $(, $value: u64)*| {
+                    before(&this, &mut caller, instance, probe, [$($value),*]);
                 },
             )?;
             linker.func_wrap(
                 MODULE,
                 &name(Hook::After($number)),
-                |caller: Caller<'_, T> $(, $value: u64)*| after(caller, &[$($value),*]),
+                |mut caller: Caller<'_, T> $(, $value: u64)*| after(&mut caller, [$($value),*]),
             )?;
         };
     }
@@ -57,13 +57,13 @@ pub(super) fn define<T: 'static>(
             stage(caller, &[a, b, c, d]);
         },
     )?;
-    linker.func_wrap(MODULE, &name(Hook::Tail), |caller: Caller<'_, T>| {
-        long(caller, |calls, callers, reach| {
+    linker.func_wrap(MODULE, &name(Hook::Tail), |mut caller: Caller<'_, T>| {
+        long(&mut caller, |calls, callers, reach| {
             calls.close_tail(callers, reach)
         });
     })?;
-    linker.func_wrap(MODULE, &name(Hook::Unwind), |caller: Caller<'_, T>| {
-        long(caller, |calls, callers, reach| {
+    linker.func_wrap(MODULE, &name(Hook::Unwind), |mut caller: Caller<'_, T>| {
+        long(&mut caller, |calls, callers, reach| {
             calls.close_thrown(callers, reach)
         });
     })?;
@@ -73,10 +73,10 @@ pub(super) fn define<T: 'static>(
 #[inline(always)]
 fn before<T: 'static, const N: usize>(
     shared: &Arc<Shared>,
-    caller: Caller<'_, T>,
+    caller: &mut Caller<'_, T>,
     instance: u32,
     probe: u32,
-    words: &[u64; N],
+    words: [u64; N],
 ) {
     const { assert!(N <= QUICK_WORDS) };
     let key = StoreKey::of(caller.data());
@@ -84,50 +84,46 @@ fn before<T: 'static, const N: usize>(
     // else until the listener is called, and only read then.
     unsafe {
         let Some(calls) = current::quick(key) else {
-            return before_long(shared, caller, instance, probe, words);
+            return before_long(shared, caller, instance, probe, &{ words });
         };
         let frame = (*calls).exit.frame();
         let parent = (*calls).calls.top();
         if frame.caller() != parent.fp()
             || !parent.probe().code.contains(frame.return_address())
             || !(*calls).calls.has_room()
-            || !(*calls).staged.is_empty()
         {
-            return before_long(shared, caller, instance, probe, words);
+            return before_long(shared, caller, instance, probe, &{ words });
         }
-        let Some(attached) = (&(*calls).instances).get(instance as usize) else {
-            return before_long(shared, caller, instance, probe, words);
+        let Some(probes) = (&(*calls).probes).get(instance as usize) else {
+            return before_long(shared, caller, instance, probe, &{ words });
         };
-        let Some(probe) = attached.probes.get(probe as usize) else {
+        let Some(probe) = probes.get(probe as usize) else {
             return;
         };
-        let (call, slot, words) = (*calls).calls.push_quick(frame, probe, instance, words);
-        let reach = InStore::new(caller);
-        let site = EventSite::new(&*calls, &reach, call);
-        let seen = Call::new(&probe.definition, words, &site);
-        probe.listener.before(&seen, slot);
+        let (call, slot) = (*calls).calls.push_quick(frame, probe, instance, words);
+        // Borrowed: moving a `Caller` costs a stall, for it is written in pieces.
+        let site = EventSite::new(&*calls, InStore::borrow(caller), call);
+        probe.quick().before(&Call::new(&site), slot);
     }
 }
 
 #[inline(always)]
-fn after<T: 'static, const N: usize>(caller: Caller<'_, T>, words: &[u64; N]) {
+fn after<T: 'static, const N: usize>(caller: &mut Caller<'_, T>, words: [u64; N]) {
     let key = StoreKey::of(caller.data());
     // SAFETY: as in `before`.
     unsafe {
         let Some(calls) = current::quick(key) else {
-            return after_long(caller, words);
+            return after_long(caller, &{ words });
         };
         let frame = (*calls).exit.frame();
-        if (*calls).calls.top().fp() != frame || !(*calls).staged.is_empty() {
-            return after_long(caller, words);
+        if (*calls).calls.top().fp() != frame || !(*calls).calls.has_room() {
+            return after_long(caller, &{ words });
         }
-        let (call, slot, params) = (*calls).calls.pop();
+        let (call, slot) = (*calls).calls.pop();
         let probe = call.probe();
-        let reach = InStore::new(caller);
-        let site = EventSite::new(&*calls, &reach, call);
-        let seen = Call::new(&probe.definition, params, &site);
-        let results = Values::new(&probe.definition.results, words);
-        probe.listener.after(&seen, results, slot);
+        let site = EventSite::new(&*calls, InStore::borrow(caller), call);
+        let results = Values::new(&probe.results, &words);
+        probe.quick().after(&Call::new(&site), results, slot);
     }
 }
 
@@ -135,13 +131,13 @@ fn after<T: 'static, const N: usize>(caller: Caller<'_, T>, words: &[u64; N]) {
 #[inline(never)]
 fn before_long<T: 'static>(
     shared: &Arc<Shared>,
-    mut caller: Caller<'_, T>,
+    caller: &mut Caller<'_, T>,
     instance: u32,
     probe: u32,
     words: &[u64],
 ) {
     let instance = if instance.cast_signed() == UNATTACHED {
-        match attach(shared, &mut caller) {
+        match attach(shared, caller) {
             Some(instance) => instance,
             None => return,
         }
@@ -155,7 +151,7 @@ fn before_long<T: 'static>(
 
 #[cold]
 #[inline(never)]
-fn after_long<T: 'static>(caller: Caller<'_, T>, words: &[u64]) {
+fn after_long<T: 'static>(caller: &mut Caller<'_, T>, words: &[u64]) {
     long(caller, |calls, callers, reach| {
         calls.close(callers, words, reach)
     });
@@ -166,12 +162,13 @@ fn stage<T: 'static>(mut caller: Caller<'_, T>, words: &[u64]) {
     enter(caller.as_context_mut());
     current::with(caller.as_context_mut(), |calls, _| {
         calls.staged.extend_from_slice(words);
+        calls.calls.bar();
     });
 }
 
 /// Settles the store's calls and does what an event asks for.
 fn long<T: 'static>(
-    caller: Caller<'_, T>,
+    caller: &mut Caller<'_, T>,
     event: impl FnOnce(&mut StoreCalls, Callers, &dyn Reach),
 ) {
     let key = StoreKey::of(caller.data());

@@ -2,7 +2,7 @@
 //! the place and the line in the original.
 
 use super::outer;
-use super::probe::{Deaf, Probe};
+use super::probe::Probe;
 use crate::Error;
 use crate::guest::{Bytes, Compiled, SharedBytes};
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextOffset, TextRange, WasmOffset};
 use wasmscope_instrument::{Map, hooks};
-use wasmscope_listen::{BoxListener, Definition, Factory, Line, SourceOffset};
+use wasmscope_listen::{Definition, Factory, Line, SourceOffset};
 use wasmscope_symbolize::Symbols;
 use wasmtime::Module;
 
@@ -132,16 +132,10 @@ impl ListenedModule {
 
     /// Returns the probes as a factory chooses them.
     pub(super) fn probes(&self, factory: &dyn Factory) -> Arc<[Probe]> {
-        let deaf = BoxListener::new(Deaf);
         let probe = |(function, code): (&FuncIndex, &TextRange)| {
             let definition = Arc::clone(self.definitions.get(function.0 as usize)?);
             let listener = factory.listener(&definition);
-            Some(Probe {
-                is_heard: listener.is_some(),
-                listener: listener.unwrap_or_else(|| deaf.clone()),
-                definition,
-                code: *code,
-            })
+            Some(Probe::new(definition, listener, *code))
         };
         self.probed
             .iter()

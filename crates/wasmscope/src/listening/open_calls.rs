@@ -121,6 +121,14 @@ impl OpenCalls {
         })
     }
 
+    /// Returns the call below another: the entry that is none below the oldest, and below
+    /// that one.
+    #[inline(always)]
+    pub(super) fn older<'a>(&'a self, call: CallRef<'a>) -> CallRef<'a> {
+        let is_call = usize::from(call.fp() != Fp::NONE);
+        CallRef(call.0.wrapping_sub(is_call), PhantomData)
+    }
+
     /// Returns what the `before` of an open call left.
     ///
     /// # Safety
@@ -131,13 +139,14 @@ impl OpenCalls {
         unsafe { &(*call.0).slot }
     }
 
-    /// Tells whether a call with up to [`QUICK_WORDS`] words can be pushed as it is.
+    /// Tells whether a call with up to [`QUICK_WORDS`] words can be pushed as it is, and no
+    /// event is [barred](Self::bar) from the quick way.
     #[inline(always)]
     pub(super) fn has_room(&self) -> bool {
         self.top != self.limit
     }
 
-    /// Pushes a call. Returns it, its slot and its words.
+    /// Pushes a call. Returns it and its slot.
     ///
     /// # Safety
     ///
@@ -148,28 +157,25 @@ impl OpenCalls {
         fp: Fp,
         probe: *const Probe,
         instance: u32,
-        words: &[u64; N],
-    ) -> (CallRef<'a>, &'a mut Slot, &'a [u64]) {
+        words: [u64; N],
+    ) -> (CallRef<'a>, &'a mut Slot) {
         const { assert!(N <= QUICK_WORDS) };
         // SAFETY: the top is not the last entry, so the next one is in the memory; and
         // then there are four words left.
         unsafe {
-            self.top = self.top.add(1);
-            let at = self.words.as_mut_ptr().add(self.used);
-            at.cast::<[u64; N]>().write(*words);
-            self.top.write(OpenCall {
+            let (top, used) = (self.top.add(1), self.used);
+            self.top = top;
+            self.used = used + N;
+            let at = self.words.as_mut_ptr().add(used);
+            at.cast::<[u64; N]>().write(words);
+            top.write(OpenCall {
                 fp,
                 probe,
-                words: self.used as u32,
+                words: used as u32,
                 instance,
                 slot: Slot::new(),
             });
-            self.used += N;
-            (
-                CallRef(self.top, PhantomData),
-                &mut (*self.top).slot,
-                std::slice::from_raw_parts(at, N),
-            )
+            (CallRef(top, PhantomData), &mut (*top).slot)
         }
     }
 
@@ -191,7 +197,7 @@ impl OpenCalls {
         true
     }
 
-    /// Pushes a call with any number of words. Returns it, its slot and its words.
+    /// Pushes a call with any number of words. Returns it and its slot.
     ///
     /// # Safety
     ///
@@ -203,40 +209,53 @@ impl OpenCalls {
         probe: *const Probe,
         instance: u32,
         words: &[u64],
-    ) -> (CallRef<'a>, &'a mut Slot, &'a [u64]) {
+    ) -> (CallRef<'a>, &'a mut Slot) {
         // SAFETY: there is room for a call; its words go first where four are left.
         unsafe {
             let at = self.words.as_mut_ptr().add(self.used);
-            let (call, slot, _) = self.push_quick(fp, probe, instance, &[]);
+            let pushed = self.push_quick(fp, probe, instance, []);
             std::ptr::copy_nonoverlapping(words.as_ptr(), at, words.len());
             self.used += words.len();
-            (call, slot, std::slice::from_raw_parts(at, words.len()))
+            pushed
         }
     }
 
-    /// Takes the newest call off. Returns it, its slot and its words.
+    /// Takes the newest call off. Returns it and its slot; its words stay where they are.
     ///
     /// # Safety
     ///
     /// A call is open. What is returned is not used after the next push.
     #[inline(always)]
-    pub(super) unsafe fn pop<'a>(&mut self) -> (CallRef<'a>, &'a mut Slot, &'a [u64]) {
-        // SAFETY: the top is a call, not the first entry; its words were written.
+    pub(super) unsafe fn pop<'a>(&mut self) -> (CallRef<'a>, &'a mut Slot) {
+        // SAFETY: the top is a call, not the first entry.
         unsafe {
             let call = self.top;
             self.top = call.sub(1);
-            let start = (*call).words as usize;
-            let at = self.words.as_ptr().add(start);
-            let words = std::slice::from_raw_parts(at, self.used - start);
-            self.used = start;
-            (CallRef(call, PhantomData), &mut (*call).slot, words)
+            self.used = (*call).words as usize;
+            (CallRef(call, PhantomData), &mut (*call).slot)
         }
     }
 
-    /// Returns so many words from where those of a call begin.
-    pub(super) fn words(&self, call: CallRef<'_>, len: usize) -> &[u64] {
+    /// Returns the words of a call that is open, or was taken off last.
+    pub(super) fn words(&self, call: CallRef<'_>) -> &[u64] {
         let start = call.first_word() as usize;
-        self.words.get(start..start + len).unwrap_or_default()
+        let end = start + call.probe().param_words;
+        self.words.get(start..end).unwrap_or_default()
+    }
+
+    /// Makes the next event take the long way.
+    pub(super) fn bar(&mut self) {
+        self.limit = self.top;
+    }
+
+    /// Ends what [`bar`](Self::bar) began.
+    pub(super) fn unbar(&mut self) {
+        let last = self.calls.len() - 1;
+        self.limit = self
+            .calls
+            .as_mut_ptr()
+            .cast::<OpenCall>()
+            .wrapping_add(last);
     }
 
     /// Makes room for `calls` entries, and for `words` words more than those need.
@@ -293,7 +312,7 @@ impl Drop for OpenCalls {
         while self.len() > 0 {
             // SAFETY: a call is open; its slot is dropped once.
             unsafe {
-                let (_, slot, _) = self.pop();
+                let (_, slot) = self.pop();
                 std::ptr::drop_in_place(slot);
             }
         }

@@ -1,7 +1,12 @@
 //! How far an event reaches into its store: a hook's [`Caller`] reads everything, a
 //! close after the call what was found before, a store's end nothing.
 
-use std::cell::RefCell;
+#![expect(
+    unsafe_code,
+    reason = "a context is lent out mutably for one question at a time, without a flag for it"
+)]
+
+use std::cell::UnsafeCell;
 use wasmscope_listen::{Reference, ReferenceKind, Value};
 use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, StoreContextMut, Val};
 
@@ -47,12 +52,31 @@ impl Reach for OutOfReach {
 }
 
 /// Reaches a store through one of the engine's contexts.
-pub(super) struct InStore<C>(pub(super) RefCell<C>);
+///
+/// Each question takes the context for itself and ends before the next: the engine asks
+/// nothing of ours while it answers.
+#[repr(transparent)]
+pub(super) struct InStore<C>(UnsafeCell<C>);
 
 impl<C> InStore<C> {
     #[inline(always)]
     pub(super) fn new(context: C) -> Self {
-        Self(RefCell::new(context))
+        Self(UnsafeCell::new(context))
+    }
+
+    /// Reaches a store through a context that is borrowed for the time of an event.
+    #[inline(always)]
+    pub(super) fn borrow(context: &mut C) -> &Self {
+        // SAFETY: a cell of a context is laid out as the context, and what is lent mutably
+        // may be lent as a cell.
+        unsafe { &*std::ptr::from_mut(context).cast::<Self>() }
+    }
+
+    /// Lets the engine answer one question.
+    fn ask<R>(&self, question: impl FnOnce(&mut C) -> R) -> R {
+        // SAFETY: not shared between threads; and nothing that is asked of the engine below
+        // comes back here, so there is one borrow at a time.
+        question(unsafe { &mut *self.0.get() })
     }
 }
 
@@ -67,6 +91,12 @@ impl<T: 'static> Context for Caller<'_, T> {
     }
 }
 
+impl<C: Context> Context for &mut C {
+    fn export(&mut self, name: &str) -> Option<Extern> {
+        (**self).export(name)
+    }
+}
+
 impl<T: 'static> Context for StoreContextMut<'_, T> {
     fn export(&mut self, _: &str) -> Option<Extern> {
         None
@@ -75,28 +105,50 @@ impl<T: 'static> Context for StoreContextMut<'_, T> {
 
 impl<C: Context> Reach for InStore<C> {
     fn export(&self, name: &str) -> Option<Extern> {
-        self.0.borrow_mut().export(name)
+        self.ask(|context| context.export(name))
     }
 
     fn size(&self, memory: Memory) -> Option<u64> {
-        let context = self.0.borrow();
-        Some(memory.data_size(context.as_context()) as u64)
+        self.ask(|context| Some(memory.data_size(context.as_context()) as u64))
     }
 
     fn read(&self, memory: Memory, offset: u64, into: &mut [u8]) -> bool {
-        let context = self.0.borrow();
-        usize::try_from(offset).is_ok_and(|at| memory.read(context.as_context(), at, into).is_ok())
+        let Ok(at) = usize::try_from(offset) else {
+            return false;
+        };
+        self.ask(|context| memory.read(context.as_context(), at, into).is_ok())
     }
 
     fn get(&self, global: Global) -> Option<Value> {
-        let mut context = self.0.borrow_mut();
-        value_of(&global.get(context.as_context_mut()))
+        self.ask(|context| value_of(&global.get(context.as_context_mut())))
     }
 
     fn set(&self, global: Global, value: i32) {
-        let mut context = self.0.borrow_mut();
         // Ours, mutable and of 32 bits: the only error is another type.
-        let _ = global.set(context.as_context_mut(), Val::I32(value));
+        let _ = self.ask(|context| global.set(context.as_context_mut(), Val::I32(value)));
+    }
+}
+
+/// Reaches as far as another does.
+impl Reach for &dyn Reach {
+    fn export(&self, name: &str) -> Option<Extern> {
+        (**self).export(name)
+    }
+
+    fn size(&self, memory: Memory) -> Option<u64> {
+        (**self).size(memory)
+    }
+
+    fn read(&self, memory: Memory, offset: u64, into: &mut [u8]) -> bool {
+        (**self).read(memory, offset, into)
+    }
+
+    fn get(&self, global: Global) -> Option<Value> {
+        (**self).get(global)
+    }
+
+    fn set(&self, global: Global, value: i32) {
+        (**self).set(global, value);
     }
 }
 

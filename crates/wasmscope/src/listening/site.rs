@@ -8,35 +8,28 @@ use super::reach::Reach;
 use super::store_calls::StoreCalls;
 use std::cell::OnceCell;
 use wasmscope_listen::{
-    Instance, InstanceId, Parent, RawFrame, ReadError, Site, StackSource, Value,
+    Definition, Instance, InstanceId, Parent, RawFrame, ReadError, Site, StackSource, Value,
 };
 
 /// What surrounds one event. Made for it, and gone with it.
-pub(super) struct EventSite<'a> {
+pub(super) struct EventSite<'a, R> {
     pub(super) store: &'a StoreCalls,
-    reach: &'a dyn Reach,
+    reach: &'a R,
     /// The call that the event is of; when it is a close, no longer among the open ones.
     pub(super) call: CallRef<'a>,
     /// What a walk found.
     pub(super) frames: OnceCell<&'a [RawFrame]>,
 }
 
-impl<'a> EventSite<'a> {
+impl<'a, R> EventSite<'a, R> {
     #[inline(always)]
-    pub(super) fn new(store: &'a StoreCalls, reach: &'a dyn Reach, call: CallRef<'a>) -> Self {
+    pub(super) fn new(store: &'a StoreCalls, reach: &'a R, call: CallRef<'a>) -> Self {
         Self {
             store,
             reach,
             call,
             frames: OnceCell::new(),
         }
-    }
-
-    /// What surrounds the close of a call whose frame is gone: no frames are shown.
-    pub(super) fn of_gone(store: &'a StoreCalls, reach: &'a dyn Reach, call: CallRef<'a>) -> Self {
-        let site = Self::new(store, reach, call);
-        let _ = site.frames.set(&[]);
-        site
     }
 
     /// Returns the number that the event's call has or had, the oldest open one being 1.
@@ -49,7 +42,15 @@ impl<'a> EventSite<'a> {
     }
 }
 
-impl Site for EventSite<'_> {
+impl<R: Reach> Site for EventSite<'_, R> {
+    fn definition(&self) -> &Definition {
+        &self.call.probe().definition
+    }
+
+    fn params(&self) -> &[u64] {
+        self.store.calls.words(self.call)
+    }
+
     fn instance(&self) -> &dyn Instance {
         self
     }
@@ -71,7 +72,7 @@ impl Site for EventSite<'_> {
     }
 }
 
-impl Instance for EventSite<'_> {
+impl<R: Reach> Instance for EventSite<'_, R> {
     fn id(&self) -> InstanceId {
         self.attached()
             .map_or(InstanceId(u64::MAX), |attached| attached.id)

@@ -38,6 +38,8 @@ pub(super) struct StoreCalls {
     /// The calls of the stack that runs.
     pub(super) calls: OpenCalls,
     pub(super) instances: Vec<Attached>,
+    /// The probes of each instance: what an event looks up.
+    pub(super) probes: Vec<Arc<[Probe]>>,
     /// The stack that `calls` are of.
     stack: StackId,
     /// The activations on that stack that calls are open in, oldest first.
@@ -64,16 +66,10 @@ struct Activation {
     entry: Fp,
     /// Which fiber it is on; 0 on a thread's own stack.
     fiber: usize,
+    /// How many calls were open when it began.
+    begin: usize,
     /// The guest frames below it, once somebody has asked.
     outer: OnceCell<Outer>,
-}
-
-impl Activation {
-    /// Tells whether a frame can be one of this activation's: stacks grow down from where
-    /// it was entered, and a fiber's guard pages are below its stack.
-    fn holds(&self, fp: Fp) -> bool {
-        self.entry == Fp::NONE || (fp < self.entry && fp.0 > self.fiber)
-    }
 }
 
 /// Whether a function was just called, or is about to end.
@@ -105,6 +101,7 @@ impl StoreCalls {
             exit: ExitSlot::NOWHERE,
             calls: OpenCalls::new(),
             instances: Vec::new(),
+            probes: Vec::new(),
             stack: StackId::Entered,
             activations: Vec::new(),
             suspended: HashMap::new(),
@@ -124,28 +121,22 @@ impl StoreCalls {
         let Some(context) = self.context else {
             return;
         };
+        self.calls.unbar();
         self.switch_to(context.stack());
-        let over =
-            self.leave_dead_activations(context.entry_of(self.stack), context.fiber(), reach);
+        self.leave_dead_activations(context.entry_of(self.stack), context.fiber(), reach);
 
+        let begin = self.activations.last().map_or(0, |last| last.begin);
         let mut left = self.calls.len();
-        let mut lives = false;
-        while let Some(call) = self.calls.get(left) {
-            let fp = call.fp();
-            if !self.activations.last().is_some_and(|a| a.holds(fp)) {
-                // Of an older activation, or of a newer one's on another fiber.
-                if !over.iter().any(|a| a.holds(fp)) {
-                    break;
-                }
-                left -= 1;
-                continue;
-            }
+        while left > begin {
+            let Some(call) = self.calls.get(left) else {
+                break;
+            };
             // Up to the frame that would be this call's, which no other can be above.
             while callers.frame < call.fp()
                 && callers.advance()
                 && callers.pc.is_some_and(|pc| self.knows(pc))
             {}
-            lives = callers.frame == call.fp()
+            let lives = callers.frame == call.fp()
                 && match callers.pc {
                     Some(pc) => call.probe().code.contains(pc),
                     None => event == Event::Close,
@@ -155,23 +146,14 @@ impl StoreCalls {
             }
             left -= 1;
         }
-        let is_over = |number: &usize| {
-            let call = self.calls.get(*number);
-            call.is_some_and(|call| over.iter().any(|a| a.holds(call.fp())))
-        };
-        let trapped = (left + 1..=self.calls.len())
-            .rev()
-            .take_while(is_over)
-            .count();
-        self.close_down_to(self.calls.len() - trapped, &Cause::Unknown, reach);
         // A trap takes a whole activation; only an exception leaves some of it.
-        let cause = if lives {
+        let cause = if left > begin {
             Cause::Exception
         } else {
             Cause::Unknown
         };
         self.close_down_to(left, &cause, reach);
-        if !lives
+        if left == begin
             && event == Event::Open
             && let Some(activation) = self.activations.last_mut()
         {
@@ -187,28 +169,22 @@ impl StoreCalls {
             .any(|attached| attached.module.text.contains(pc))
     }
 
-    /// Makes the newest activation the one with this entry. Returns those that it led to,
-    /// which are over.
-    fn leave_dead_activations(
-        &mut self,
-        entry: Fp,
-        fiber: usize,
-        reach: &dyn Reach,
-    ) -> Vec<Activation> {
-        let is_it = |last: &Activation| last.entry == entry && last.fiber == fiber;
-        if let Some(known) = self.activations.iter().rposition(is_it) {
-            return self.activations.split_off(known + 1);
+    /// Makes the newest activation the one with this entry.
+    fn leave_dead_activations(&mut self, entry: Fp, fiber: usize, reach: &dyn Reach) {
+        if self.return_to(entry, fiber, reach) {
+            return;
         }
         let outer = OnceCell::new();
         while let Some(last) = self.activations.last() {
-            let (left, lives) = self.living_below(last, entry, fiber, &outer);
-            let cause = if lives {
+            let begin = last.begin;
+            let left = self.living_below(last, entry, fiber, &outer);
+            let cause = if left > begin {
                 Cause::Exception
             } else {
                 Cause::Unknown
             };
             self.close_down_to(left, &cause, reach);
-            if lives {
+            if left > begin {
                 break;
             }
             self.activations.pop();
@@ -216,63 +192,88 @@ impl StoreCalls {
         self.activations.push(Activation {
             entry,
             fiber,
+            begin: self.calls.len(),
             outer,
         });
-        Vec::new()
     }
 
-    /// Tells which calls of the newest activation still have their frames, below a newer
-    /// one that was entered at `entry`: how many are open without the others, and whether
-    /// there are any.
+    /// Returns how many calls are open when those of the newest activation are gone whose
+    /// frames are not below a newer one that was entered at `entry`.
     fn living_below(
         &self,
         activation: &Activation,
         entry: Fp,
         fiber: usize,
         outer: &OnceCell<Outer>,
-    ) -> (usize, bool) {
-        let mut left = self.calls.len();
-        while let Some(call) = self.calls.get(left)
-            && activation.holds(call.fp())
-        {
-            if activation.fiber != fiber || self.stack != StackId::Entered {
-                // Another stack cannot be seen from here: its calls are left until their
-                // future, their scope or their store ends.
-                return (left, true);
-            }
-            // Stacks grow down. Where the host's cannot be walked, nothing speaks against it.
-            let lives = call.fp() > entry
-                && (!Outer::can_be_seen() || {
-                    let outer = outer.get_or_init(|| Outer::below(entry));
-                    let frame = outer.at(call.fp());
-                    frame.is_some_and(|frame| call.probe().code.contains(frame.pc))
-                });
-            if lives {
-                return (left, true);
-            }
-            left -= 1;
+    ) -> usize {
+        let len = self.calls.len();
+        if len <= activation.begin {
+            return activation.begin;
         }
-        (left, false)
+        if activation.fiber != fiber || self.stack != StackId::Entered {
+            // Another stack cannot be seen from here: its calls are left until their
+            // future, their scope or their store ends.
+            return len;
+        }
+        // Stacks grow down.
+        if activation.entry <= entry {
+            return activation.begin;
+        }
+        if !Outer::can_be_seen() {
+            // Nothing speaks against it.
+            return len;
+        }
+        let outer = outer.get_or_init(|| Outer::below(entry));
+        let is_there = |number: &usize| {
+            self.calls.get(*number).is_some_and(|call| {
+                let frame = outer.at(call.fp());
+                frame.is_some_and(|frame| call.probe().code.contains(frame.pc))
+            })
+        };
+        (activation.begin + 1..=len)
+            .rev()
+            .find(is_there)
+            .unwrap_or(activation.begin)
     }
 
-    /// Closes what is gone, while the host has control: in a host function the newest
-    /// activation is the one that called it.
-    fn settle_in_host(&mut self, reach: &dyn Reach) {
+    /// Closes what is left of activations that are over, while the host has control: in a
+    /// host function the newest one that is not over is the one that called it.
+    fn leave_activations(&mut self, reach: &dyn Reach) {
         let Some(context) = self.context else {
             return;
         };
         if context.stack() != StackId::Entered {
             return;
         }
-        if context.entry() == Fp::NONE {
-            self.switch_to(StackId::Entered);
-            self.activations.clear();
-            self.close_down_to(0, &Cause::Unknown, reach);
+        self.switch_to(StackId::Entered);
+        let (entry, fiber) = (context.entry(), context.fiber());
+        if self.return_to(entry, fiber, reach) {
             return;
         }
-        // SAFETY: the host was called by the store's guest, whose frames are there.
-        let callers = unsafe { context.callers_of_host() };
-        self.settle(Event::Close, callers, reach);
+        while let Some(last) = self.activations.last() {
+            // Stacks grow down.
+            let is_over = entry == Fp::NONE || (last.fiber == fiber && last.entry < entry);
+            if !is_over {
+                break;
+            }
+            self.close_down_to(last.begin, &Cause::Unknown, reach);
+            self.activations.pop();
+        }
+    }
+
+    /// Makes the activation that was entered at `entry` the newest, if it is known: what it
+    /// led to is over. Returns whether it is.
+    fn return_to(&mut self, entry: Fp, fiber: usize, reach: &dyn Reach) -> bool {
+        let is_it =
+            |activation: &Activation| activation.entry == entry && activation.fiber == fiber;
+        let Some(known) = self.activations.iter().rposition(is_it) else {
+            return false;
+        };
+        if let Some(newer) = self.activations.get(known + 1) {
+            self.close_down_to(newer.begin, &Cause::Unknown, reach);
+            self.activations.truncate(known + 1);
+        }
+        true
     }
 
     /// Makes `stack` the current one.
@@ -294,18 +295,17 @@ impl StoreCalls {
 
     /// Returns the guest frames below the activation that runs.
     pub(super) fn outer(&self) -> Option<&Outer> {
-        let context = self.context?;
-        let (entry, fiber) = (context.entry_of(self.stack), context.fiber());
-        // Newer ones are over, if no event has told yet.
-        let mut activations = self.activations.iter().rev();
-        let activation = activations.find(|a| a.entry == entry && a.fiber == fiber)?;
-        let outer = activation.outer.get_or_init(|| Outer::below(entry));
-        Some(outer)
+        let activation = self.activations.last()?;
+        Some(
+            activation
+                .outer
+                .get_or_init(|| Outer::below(activation.entry)),
+        )
     }
 
     /// Notes how many calls are open, before the host enters the guest.
     pub(super) fn mark(&mut self, reach: &dyn Reach) -> Mark {
-        self.settle_in_host(reach);
+        self.leave_activations(reach);
         self.switch_to(StackId::Entered);
         Mark(self.calls.len())
     }
@@ -317,6 +317,7 @@ impl StoreCalls {
     /// engine has dropped the one that ran.
     pub(super) fn close_since(&mut self, mark: Mark, cause: Option<&Cause<'_>>, reach: &dyn Reach) {
         self.staged.clear();
+        self.calls.unbar();
         let mut panic = None;
         if let Some(cause) = cause
             && self.stack != StackId::Entered
@@ -326,8 +327,12 @@ impl StoreCalls {
         self.switch_to(StackId::Entered);
         let cause = cause.unwrap_or(&Cause::Unknown);
         panic = panic.or(self.try_close_down_to(mark.0, cause, reach));
-        if self.calls.len() == 0 {
-            self.activations.clear();
+        while self
+            .activations
+            .last()
+            .is_some_and(|last| last.begin >= self.calls.len())
+        {
+            self.activations.pop();
         }
         raise(panic);
     }
@@ -389,12 +394,9 @@ impl StoreCalls {
         let mut panic = None;
         while self.calls.len() > left {
             let closed = catch_unwind(AssertUnwindSafe(|| {
-                // SAFETY: a call is open; nothing is pushed while it hears.
-                let (call, slot, params) = unsafe { self.calls.pop() };
-                let site = EventSite::of_gone(self, reach, call);
-                let probe = call.probe();
-                let call = Call::new(&probe.definition, params, &site);
-                probe.listener.abort(&call, cause, slot);
+                self.take(reach, |probe, call, slot| {
+                    probe.listener.abort(call, cause, slot)
+                });
             }));
             panic = panic.or(closed.err());
         }
@@ -422,13 +424,9 @@ impl StoreCalls {
         staged.extend_from_slice(words);
         if self.calls.reserve(staged.len()) {
             // SAFETY: room was made; nothing is pushed while the listener hears.
-            let (call, slot, words) =
-                unsafe { self.calls.push(callers.frame, probe, instance, &staged) };
-            let site = EventSite::new(self, reach, call);
-            let probe = call.probe();
-            probe
-                .listener
-                .before(&Call::new(&probe.definition, words, &site), slot);
+            let (call, slot) = unsafe { self.calls.push(callers.frame, probe, instance, &staged) };
+            let site = EventSite::new(self, &reach, call);
+            call.probe().listener.before(&Call::new(&site), slot);
         } else {
             self.unheard += 1;
         }
@@ -474,10 +472,9 @@ impl StoreCalls {
     /// Takes the newest call off and lets its listener hear how it ended.
     fn take(&mut self, reach: &dyn Reach, hear: impl FnOnce(&Probe, &Call<'_>, &mut Slot)) {
         // SAFETY: whoever asks has seen an open call; nothing is pushed while it hears.
-        let (call, slot, params) = unsafe { self.calls.pop() };
-        let site = EventSite::new(self, reach, call);
-        let probe = call.probe();
-        hear(probe, &Call::new(&probe.definition, params, &site), slot);
+        let (call, slot) = unsafe { self.calls.pop() };
+        let site = EventSite::new(self, &reach, call);
+        hear(call.probe(), &Call::new(&site), slot);
     }
 
     /// Sets the switches of all instances as they are wanted.

@@ -6,4 +6,3 @@ mod failures;
 mod fibers;
 mod heard;
 mod reentry;
-mod stack;
