@@ -94,7 +94,8 @@ fn before<T: 'static, const N: usize>(
         {
             return before_long(shared, caller, instance, probe, &{ words });
         }
-        let Some(probes) = (&(*calls).probes).get(instance as usize) else {
+        let instances = &(*calls).probes;
+        let Some(probes) = instances.get(instance as usize) else {
             return before_long(shared, caller, instance, probe, &{ words });
         };
         let Some(probe) = probes.get(probe as usize) else {
