@@ -10,6 +10,9 @@
 //! - off: a listener that was switched off;
 //! - elsewhere: listeners on another function of the module, none on this one.
 //!
+//! Then what it costs to enter a guest, by an empty function and one that takes and returns
+//! a value: plain, with listeners elsewhere, and with its exports guarded as well.
+//!
 //! All give the same result, and the listeners hear as many calls as the hooks count: that
 //! is checked. Time is the thread's CPU time, least of several runs.
 
@@ -28,6 +31,7 @@ use wasmtime::{Caller, Engine, Linker, Module, Store, TypedFunc};
 const GOAL_LISTENED: f64 = 1.3;
 const GOAL_WALKED: f64 = 60.0;
 const GOAL_OFF: f64 = 1.2;
+const GOAL_GUARDED: f64 = 60.0;
 
 /// Counts allocations, to show that an event makes none.
 struct Counting;
@@ -273,5 +277,111 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
          (goal: {GOAL_WALKED} at 18 frames)",
         walked.least
     );
+    entries(&engine, size)
+}
+
+const ENTERED: &str = "(module
+    (func $heard (export \"heard\"))
+    (func (export \"empty\"))
+    (func (export \"value\") (param i32) (result i32) (local.get 0)))";
+
+/// One way to enter a guest.
+struct Entry {
+    name: &'static str,
+    store: Store<Data>,
+    empty: TypedFunc<(), ()>,
+    value: TypedFunc<u32, u32>,
+    /// The least time of a call of each.
+    least: [f64; 2],
+    /// Keeps what it listens with.
+    _listened: Option<Listened>,
+}
+
+impl Entry {
+    fn bare(engine: &Engine) -> wasmtime::Result<Self> {
+        let module = Module::new(engine, wat::parse_str(ENTERED)?)?;
+        Self::new("plain", engine, &Linker::new(engine), &module, None)
+    }
+
+    fn listened(
+        name: &'static str,
+        engine: &Engine,
+        guarded: bool,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
+        let listener = BoxListener::new(Idle);
+        let listening = Listening::builder(move |definition: &Definition| {
+            (definition.name.as_deref() == Some("heard")).then(|| listener.clone())
+        });
+        let listening = listening.guarded_exports(guarded).build();
+        let listened = listening.compile(engine, wat::parse_str(ENTERED)?)?;
+        let mut linker = Linker::new(engine);
+        listening.add_to_linker(&mut linker)?;
+        let module = listened.module().clone();
+        Ok(Self::new(name, engine, &linker, &module, Some(listened))?)
+    }
+
+    fn new(
+        name: &'static str,
+        engine: &Engine,
+        linker: &Linker<Data>,
+        module: &Module,
+        listened: Option<Listened>,
+    ) -> wasmtime::Result<Self> {
+        let mut store = Store::new(engine, Data::default());
+        let instance = linker.instantiate(&mut store, module)?;
+        Ok(Self {
+            name,
+            empty: instance.get_typed_func(&mut store, "empty")?,
+            value: instance.get_typed_func(&mut store, "value")?,
+            store,
+            least: [f64::INFINITY; 2],
+            _listened: listened,
+        })
+    }
+
+    /// Calls each so often, and keeps the least time of a call in nanoseconds.
+    fn run(&mut self, calls: u32) -> wasmtime::Result<()> {
+        let begin = thread_cpu_nanos();
+        for _ in 0..calls {
+            self.empty.call(&mut self.store, ())?;
+        }
+        let between = thread_cpu_nanos();
+        for value in 0..calls {
+            assert_eq!(self.value.call(&mut self.store, value)?, value);
+        }
+        let end = thread_cpu_nanos();
+        let spent = [between - begin, end - between];
+        for (least, spent) in self.least.iter_mut().zip(spent) {
+            *least = least.min(spent as f64 / f64::from(calls));
+        }
+        Ok(())
+    }
+}
+
+/// Shows what entering a guest costs.
+fn entries(engine: &Engine, size: Size) -> Result<(), Box<dyn std::error::Error>> {
+    let (calls, rounds) = size.pick((1_000, 3), (100_000, 25));
+    let mut ways = [
+        Entry::bare(engine)?,
+        Entry::listened("elsewhere", engine, false)?,
+        Entry::listened("guarded", engine, true)?,
+    ];
+    for _ in 0..rounds {
+        for way in &mut ways {
+            way.run(calls)?;
+        }
+    }
+    println!("from the host into the guest, least of {rounds} rounds, ns a call:");
+    let plain = ways[0].least;
+    for way in &ways {
+        let [empty, value] = way.least;
+        println!(
+            "  {:12} {empty:6.2}, with a value {value:6.2}   {:6.2} and {:6.2} more than plain",
+            way.name,
+            empty - plain[0],
+            value - plain[1],
+        );
+    }
+    println!("  goal: guarded at most {GOAL_GUARDED} more than plain");
     Ok(())
 }

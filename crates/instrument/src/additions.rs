@@ -15,13 +15,13 @@ pub(crate) struct Addition {
 }
 
 /// Returns what is appended to each section, by its identifier, in the order of
-/// sections; a section that nothing is appended to is left out. The shims of
-/// the `undeclared` imports are referred to in bodies and declared nowhere else.
+/// sections; a section that nothing is appended to is left out. What stands
+/// for the `undeclared` functions is referred to in bodies and declared nowhere else.
 pub(crate) fn all(plan: &Plan<'_, '_>, undeclared: &[u32]) -> Vec<(u8, Addition)> {
     let mut additions = vec![
         (id::TYPE, types(plan)),
         (id::IMPORT, imports(plan)),
-        (id::FUNCTION, shims(plan)),
+        (id::FUNCTION, functions(plan)),
         (id::MEMORY, memory(plan)),
         (id::GLOBAL, globals(plan)),
         (id::EXPORT, exports(plan)),
@@ -29,7 +29,7 @@ pub(crate) fn all(plan: &Plan<'_, '_>, undeclared: &[u32]) -> Vec<(u8, Addition)
         (
             id::CODE,
             Addition {
-                count: plan.shims.len() as u32,
+                count: plan.new_functions(),
                 entries: Vec::new(),
             },
         ),
@@ -59,14 +59,18 @@ fn imports(plan: &Plan<'_, '_>) -> Addition {
     }
 }
 
-fn shims(plan: &Plan<'_, '_>) -> Addition {
+/// Gives each shim the type of what it stands in front of.
+fn functions(plan: &Plan<'_, '_>) -> Addition {
     let mut entries = Vec::new();
-    for import in &plan.shims {
-        let signature = &plan.module.functions[import.0 as usize].signature;
+    for index in plan.shims.iter().chain(&plan.guarded.functions) {
+        let signature = &plan.module.functions[index.0 as usize].signature;
         encoding::unsigned(&mut entries, signature.type_index);
     }
+    for _ in &plan.guarded.functions {
+        encoding::unsigned(&mut entries, plan.inner_type);
+    }
     Addition {
-        count: plan.shims.len() as u32,
+        count: plan.new_functions(),
         entries,
     }
 }
@@ -107,7 +111,11 @@ fn globals(plan: &Plan<'_, '_>) -> Addition {
         let position = events.first_position().cast_signed();
         Code(&mut entries).i32_const(position).end();
     }
-    Addition { count, entries }
+    plan.guarded.write_globals(&mut entries);
+    Addition {
+        count: count + plan.guarded.globals(),
+        entries,
+    }
 }
 
 fn exports(plan: &Plan<'_, '_>) -> Addition {
@@ -134,6 +142,13 @@ fn exports(plan: &Plan<'_, '_>) -> Addition {
             export(events::position_export(suffix), GLOBAL, plan.position());
         }
     }
+    for number in 0..plan.guarded.functions.len() as u32 {
+        export(
+            hooks::inner_export(number, suffix),
+            FUNCTION,
+            plan.inner(number),
+        );
+    }
     if plan.options.expose {
         for index in 0..plan.module.counts.memories {
             export(hooks::memory_export(index, suffix), MEMORY, index);
@@ -145,16 +160,17 @@ fn exports(plan: &Plan<'_, '_>) -> Addition {
     addition
 }
 
-/// Makes the segment that declares the shims of these imports, so that bodies may refer
-/// to them: what declared the import may have been its export, which stays raw.
-fn declaration(plan: &Plan<'_, '_>, imports: &[u32]) -> Addition {
-    if imports.is_empty() {
+/// Makes the segment that declares what stands for these functions, so that bodies may
+/// refer to it: what declared the function may have been its export, which is of another,
+/// be it the raw import or a guard.
+fn declaration(plan: &Plan<'_, '_>, functions: &[u32]) -> Addition {
+    if functions.is_empty() {
         return Addition::default();
     }
     let mut entries = vec![3, 0];
-    encoding::unsigned(&mut entries, imports.len() as u32);
-    for import in imports {
-        encoding::unsigned(&mut entries, plan.referred(*import));
+    encoding::unsigned(&mut entries, functions.len() as u32);
+    for function in functions {
+        encoding::unsigned(&mut entries, plan.referred(*function));
     }
     Addition { count: 1, entries }
 }

@@ -12,6 +12,7 @@ use wasmscope_address::FuncIndex;
 use crate::body::{Body, Marked};
 use crate::encoding::{self, Code, opcode};
 use crate::function::Function;
+use crate::guarded;
 use crate::map::{Segment, Segments};
 use crate::plan::Plan;
 use crate::probe::Probe;
@@ -32,7 +33,7 @@ pub(crate) struct Functions {
     pub(crate) segments: Segments,
     /// The bodies of the functions that the original defines, in the same offsets.
     pub(crate) bodies: Vec<(Range<u32>, Range<u32>)>,
-    /// The imported functions whose shims are referred to in bodies, sorted.
+    /// The functions that are referred to in bodies and that no export declares, sorted.
     pub(crate) references: Vec<u32>,
     /// The functions whose bodies became longer than engines accept.
     pub(crate) too_long: Vec<FuncIndex>,
@@ -52,7 +53,8 @@ struct Piece {
 }
 
 impl Functions {
-    /// Writes every function that `plan` wants: those of the original, then the shims.
+    /// Writes every function that `plan` wants: those of the original, then the shims, then
+    /// what guards exports.
     /// The original's code section has its contents from `start` on.
     pub(crate) fn write(plan: &Plan<'_, '_>, start: usize) -> Self {
         let module = plan.module;
@@ -89,6 +91,7 @@ impl Functions {
         functions.references.sort_unstable();
         functions.references.dedup();
         functions.pieces.push(shims(plan));
+        functions.pieces.push(guarded::write(plan));
         functions
     }
 
@@ -205,11 +208,10 @@ impl Piece {
             match mark.marked() {
                 Marked::Call => copy.index(at, |index| plan.called(index)),
                 Marked::RefFunc => copy.index(at, |index| {
-                    let referred = plan.referred(index);
-                    if index < plan.module.counts.imported_functions && referred != index {
+                    if plan.needs_declaration(index) {
                         self.references.push(index);
                     }
-                    referred
+                    plan.referred(index)
                 }),
                 Marked::Return(depth) => {
                     if probe.is_some() {

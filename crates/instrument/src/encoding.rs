@@ -95,7 +95,11 @@ pub(crate) fn value_type(out: &mut Vec<u8>, ty: ValType) {
 
 fn reference_type(out: &mut Vec<u8>, ty: RefType) {
     out.push(if ty.is_nullable() { 0x63 } else { 0x64 });
-    match ty.heap_type() {
+    heap_type(out, ty.heap_type());
+}
+
+fn heap_type(out: &mut Vec<u8>, ty: HeapType) {
+    match ty {
         HeapType::Abstract { shared, ty } => {
             if shared {
                 out.push(0x65);
@@ -259,6 +263,29 @@ impl Code<'_> {
         self.0.push(0x42);
         signed(self.0, value);
         self
+    }
+
+    /// Pushes what a type's values are at first: zero, or null of a nullable type.
+    pub(crate) fn zero(&mut self, ty: ValType) -> &mut Self {
+        match ty {
+            ValType::I32 => return self.i32_const(0),
+            ValType::I64 => return self.i64_const(0),
+            ValType::F32 => self.0.extend_from_slice(&[0x43, 0, 0, 0, 0]),
+            ValType::F64 => self.0.extend_from_slice(&[0x44, 0, 0, 0, 0, 0, 0, 0, 0]),
+            ValType::V128 => {
+                self.0.extend_from_slice(&[0xfd, 0x0c]);
+                self.0.extend_from_slice(&[0; 16]);
+            }
+            ValType::Ref(ty) => {
+                self.0.push(0xd0);
+                heap_type(self.0, ty.heap_type());
+            }
+        }
+        self
+    }
+
+    pub(crate) fn ref_as_non_null(&mut self) -> &mut Self {
+        self.plain(0xd4)
     }
 
     pub(crate) fn i32_eqz(&mut self) -> &mut Self {

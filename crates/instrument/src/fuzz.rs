@@ -33,18 +33,27 @@ pub fn fuzz_instrument(data: &[u8]) {
     };
     assert!(valid, "an invalid module was accepted");
     let kept = Some(Events::default());
-    for (events, exceptions, switches, expose, dwarf, step) in [
-        (None, Exceptions::Auto, false, false, Dwarf::Rewrite, 1),
-        (None, Exceptions::Always, true, true, Dwarf::Strip, 1),
-        (None, Exceptions::Never, true, false, Dwarf::Strip, 3),
-        (kept, Exceptions::Auto, false, false, Dwarf::Strip, 1),
-        (kept, Exceptions::Always, true, true, Dwarf::Strip, 2),
+    for (events, exceptions, switches, expose, guarded, dwarf, step) in [
+        (
+            None,
+            Exceptions::Auto,
+            false,
+            false,
+            false,
+            Dwarf::Rewrite,
+            1,
+        ),
+        (None, Exceptions::Always, true, true, true, Dwarf::Strip, 1),
+        (None, Exceptions::Never, true, false, true, Dwarf::Strip, 3),
+        (kept, Exceptions::Auto, false, false, false, Dwarf::Strip, 1),
+        (kept, Exceptions::Always, true, true, true, Dwarf::Strip, 2),
     ] {
         let options = Options {
             events,
             exceptions,
             switches,
             expose,
+            guarded,
             dwarf,
             ..Options::default()
         };

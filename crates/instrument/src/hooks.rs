@@ -77,6 +77,13 @@ pub fn global_export(index: u32, suffix: &str) -> String {
     format!("wasmscope:global:{index}{suffix}")
 }
 
+/// The name of the export of what [`Hook::Guard`] calls for guard `n`, a function of type
+/// `() -> ()`.
+#[must_use]
+pub fn inner_export(n: u32, suffix: &str) -> String {
+    format!("wasmscope:inner:{n}{suffix}")
+}
+
 /// Tells whether guests may not import from a module of this name.
 #[must_use]
 pub fn is_reserved_module(name: &str) -> bool {
@@ -144,11 +151,14 @@ pub enum Hook {
     /// The buffer of [`events`](crate::events) is full, or holds the instance's first
     /// event: `(instance i32)`.
     Flush,
+    /// A guarded export was called: `(instance i32, guard i32)`. The host calls
+    /// [`inner_export`], once, right away; what that ends with it ends with too.
+    Guard,
 }
 
 impl Hook {
     /// Every hook there is, in the order in which they are imported.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Before(0),
         Self::Before(1),
         Self::Before(2),
@@ -163,6 +173,7 @@ impl Hook {
         Self::Tail,
         Self::Unwind,
         Self::Flush,
+        Self::Guard,
     ];
 
     /// Returns the types of the hook's parameters.
@@ -174,6 +185,7 @@ impl Hook {
             Self::Stage => (0, GROUP),
             Self::Tail | Self::Unwind => (0, 0),
             Self::Flush => (1, 0),
+            Self::Guard => (2, 0),
         };
         let mut params = vec![HookType::I32; head];
         params.resize(head + values, HookType::I64);
@@ -197,6 +209,7 @@ impl fmt::Display for Hook {
             Self::Tail => f.write_str("tail"),
             Self::Unwind => f.write_str("unwind"),
             Self::Flush => f.write_str("flush"),
+            Self::Guard => f.write_str("guard"),
         }
     }
 }

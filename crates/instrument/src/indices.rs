@@ -22,8 +22,8 @@ pub(crate) type Patches = Vec<(usize, u32)>;
 pub(crate) struct Moved {
     /// By the section's identifier.
     pub(crate) patches: Vec<(u8, Patches)>,
-    /// The imports whose shims may be referred to in bodies, because something here
-    /// refers to them.
+    /// The functions that bodies may refer to, because something here does, although no
+    /// export declares them.
     pub(crate) declared: HashSet<u32>,
 }
 
@@ -66,11 +66,10 @@ struct Finder<'p, 'm, 'a> {
 impl Finder<'_, '_, '_> {
     /// Notes the reference to a function at file offset `offset`.
     fn reference(&mut self, offset: usize, index: u32) {
-        let referred = self.plan.referred(index);
-        if index < self.plan.module.counts.imported_functions && referred != index {
+        if self.plan.needs_declaration(index) {
             self.declared.insert(index);
         }
-        self.patches.push((offset, referred));
+        self.patches.push((offset, self.plan.referred(index)));
     }
 
     fn expression(&mut self, expression: &ConstExpr<'_>) -> Result<(), Error> {
@@ -124,8 +123,6 @@ impl Finder<'_, '_, '_> {
         Ok(())
     }
 
-    /// Exports of imports stay what they are: who imports them from here sees what the
-    /// module was given.
     fn exports(&mut self, mut reader: BinaryReader<'_>) -> Result<(), Error> {
         const FUNCTION: u8 = 0x00;
         const EXACT_FUNCTION: u8 = 0x20;
@@ -135,7 +132,7 @@ impl Finder<'_, '_, '_> {
             let offset = reader.original_position();
             let index = reader.read_var_u32()?;
             if matches!(kind, FUNCTION | EXACT_FUNCTION) {
-                self.patches.push((offset, self.plan.function(index)));
+                self.patches.push((offset, self.plan.exported(index)));
             }
         }
         Ok(())

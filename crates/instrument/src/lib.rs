@@ -42,6 +42,7 @@ pub mod events;
 mod function;
 #[doc(hidden)]
 pub mod fuzz;
+mod guarded;
 mod hierarchy;
 pub mod hooks;
 mod indices;

@@ -20,6 +20,11 @@ pub struct Options {
     /// Whether all memories and globals are exported under names of ours too, for hosts
     /// that read them.
     pub expose: bool,
+    /// Whether the exports of functions that the module defines are entered by way of the
+    /// host's [`Guard`](crate::hooks::Hook::Guard), which then sees how each call ends. The
+    /// functions themselves stay what tables, references and the start refer to. A module
+    /// where no function has a probe has no guards either.
+    pub guarded: bool,
     /// What becomes of the debug information.
     pub dwarf: Dwarf,
 }

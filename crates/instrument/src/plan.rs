@@ -10,6 +10,7 @@ use crate::body::Body;
 use crate::encoding::{self, BlockType};
 use crate::events::Events;
 use crate::function::Signature;
+use crate::guarded::Guarded;
 use crate::hooks::{self, Hook, HookType};
 use crate::options::Exceptions;
 use crate::{Error, Module, Options};
@@ -57,6 +58,9 @@ pub(crate) struct Plan<'m, 'a> {
     pub(crate) hook_types: Vec<u32>,
     /// The imported functions that have a shim, in the shims' order.
     pub(crate) shims: Vec<FuncIndex>,
+    pub(crate) guarded: Guarded,
+    /// The index of the type of what guards call.
+    pub(crate) inner_type: u32,
     /// What a call of each imported function calls.
     calls: Vec<u32>,
     /// What a reference to each imported function refers to.
@@ -152,6 +156,8 @@ impl<'m, 'a> Plan<'m, 'a> {
             hooks: Vec::new(),
             hook_types: Vec::new(),
             shims: Vec::new(),
+            guarded: Guarded::default(),
+            inner_type: 0,
             calls: (0..module.counts.imported_functions).collect(),
             references: (0..module.counts.imported_functions).collect(),
             types: NewTypes {
@@ -161,6 +167,9 @@ impl<'m, 'a> Plan<'m, 'a> {
                 indices: HashMap::new(),
             },
         };
+        if options.guarded && !plan.probes.is_empty() {
+            plan.guarded = Guarded::new(module);
+        }
         plan.hooks = plan.used_hooks();
         plan.add_shims();
         plan.add_types();
@@ -169,16 +178,22 @@ impl<'m, 'a> Plan<'m, 'a> {
     }
 
     fn used_hooks(&self) -> Vec<Hook> {
-        if self.events().is_some() {
-            return vec![Hook::Flush];
-        }
         let mut used = Vec::new();
         let mut add = |hook: Hook| {
             if !used.contains(&hook) {
                 used.push(hook);
             }
         };
-        for index in &self.probes {
+        if !self.guarded.functions.is_empty() {
+            add(Hook::Guard);
+        }
+        let called = if self.events().is_some() {
+            add(Hook::Flush);
+            &[]
+        } else {
+            &self.probes[..]
+        };
+        for index in called {
             let function = &self.module.functions[index.0 as usize];
             for (values, hook) in [
                 (function.flattened_params(), Hook::Before as fn(u8) -> Hook),
@@ -221,6 +236,9 @@ impl<'m, 'a> Plan<'m, 'a> {
         for hook in &self.hooks {
             self.hook_types.push(self.types.hook(*hook));
         }
+        if !self.guarded.functions.is_empty() {
+            self.inner_type = self.types.results(&[]);
+        }
         for index in &self.probes {
             let signature = &self.module.functions[index.0 as usize].signature;
             if signature.results.len() > 1 && !signature.params.is_empty() {
@@ -247,7 +265,7 @@ impl<'m, 'a> Plan<'m, 'a> {
             ),
             (
                 "functions",
-                (self.module.functions.len() + self.hooks.len() + self.shims.len()) as u32,
+                (self.module.functions.len() + self.hooks.len()) as u32 + self.new_functions(),
                 MAX_ITEMS,
             ),
             (
@@ -255,11 +273,19 @@ impl<'m, 'a> Plan<'m, 'a> {
                 counts.memories + u32::from(self.events().is_some()),
                 MAX_MEMORIES,
             ),
-            ("globals", counts.globals + added, MAX_ITEMS),
-            ("exports", counts.exports + added + 2 + exposed, MAX_ITEMS),
+            (
+                "globals",
+                counts.globals + added + self.guarded.globals(),
+                MAX_ITEMS,
+            ),
+            (
+                "exports",
+                counts.exports + added + 2 + self.guarded.functions.len() as u32 + exposed,
+                MAX_ITEMS,
+            ),
             (
                 "element segments",
-                counts.elements + u32::from(!self.shims.is_empty()),
+                counts.elements + u32::from(self.new_functions() > 0),
                 MAX_ELEMENTS,
             ),
         ] {
@@ -308,6 +334,37 @@ impl<'m, 'a> Plan<'m, 'a> {
         }
     }
 
+    /// Returns how many functions are added.
+    pub(crate) fn new_functions(&self) -> u32 {
+        (self.shims.len() + 2 * self.guarded.functions.len()) as u32
+    }
+
+    /// Returns the index of the function that stands for a guarded one in exports.
+    fn guard(&self, number: u32) -> u32 {
+        let functions = self.module.functions.len() + self.hooks.len() + self.shims.len();
+        functions as u32 + number
+    }
+
+    /// Returns the index of the function that a guard calls.
+    pub(crate) fn inner(&self, number: u32) -> u32 {
+        self.guard(number) + self.guarded.functions.len() as u32
+    }
+
+    /// Returns the index of what is exported instead of a function. An import stays what it
+    /// is: who imports it from here sees what the module was given.
+    pub(crate) fn exported(&self, original: u32) -> u32 {
+        match self.guarded.functions.binary_search(&FuncIndex(original)) {
+            Ok(number) => self.guard(number as u32),
+            Err(_) => self.function(original),
+        }
+    }
+
+    /// Tells whether references to a function are to what its exports are not, so that
+    /// exports do not declare that bodies may refer to it.
+    pub(crate) fn needs_declaration(&self, original: u32) -> bool {
+        self.referred(original) != self.exported(original)
+    }
+
     /// Returns the index of what is referred to instead of a function.
     pub(crate) fn referred(&self, original: u32) -> u32 {
         match self.references.get(original as usize) {
@@ -342,6 +399,11 @@ impl<'m, 'a> Plan<'m, 'a> {
         self.switches(self.switch_globals())
     }
 
+    /// Returns the index of the first global that values of guarded exports go through.
+    pub(crate) fn passing(&self) -> u32 {
+        self.instance() + self.new_globals()
+    }
+
     /// Returns the index of a function that the module defines and that has a probe, if
     /// any has one.
     pub(crate) fn probed_function(&self) -> Option<u32> {
@@ -359,7 +421,7 @@ impl<'m, 'a> Plan<'m, 'a> {
         }
     }
 
-    /// Returns how many globals are added, each of them exported.
+    /// Returns how many globals are added that are exported.
     pub(crate) fn new_globals(&self) -> u32 {
         if self.probes.is_empty() {
             0

@@ -68,7 +68,7 @@ impl<'p, 'm, 'a> Assembly<'p, 'm, 'a> {
     fn new(plan: &'p Plan<'m, 'a>, mut functions: Functions) -> Result<Self, Error> {
         let Moved { patches, declared } = Moved::find(plan)?;
         let mut undeclared = std::mem::take(&mut functions.references);
-        undeclared.retain(|import| !declared.contains(import));
+        undeclared.retain(|function| !declared.contains(function));
         let additions = additions::all(plan, &undeclared);
         let code = plan.module.code_start().unwrap_or_default() as u32;
         let map = Map {

@@ -68,6 +68,12 @@ pub enum Error {
          PoolingAllocationConfig::max_memories_per_module, and total_memories with it"
     )]
     EventMemory(#[source] wasmtime::Error),
+    /// A guarded export was called with `call_async`.
+    #[error(
+        "call a guarded export: it cannot be called on a fiber; guard asynchronous calls with \
+         Listening::guard_async, and build that Listening without guarded_exports"
+    )]
+    GuardedOnFiber,
     /// The sampler said no.
     #[error("sample: {0}")]
     Sample(#[source] wasmscope_sample::Error),

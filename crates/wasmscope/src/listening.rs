@@ -19,6 +19,7 @@ mod definition;
 mod events;
 mod frame_buffer;
 mod frames;
+mod guarded;
 mod hooks;
 mod layout;
 mod module;
@@ -92,6 +93,8 @@ use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap, W
 ///
 /// - with [`guard`](Self::guard) and [`guard_async`](Self::guard_async) before they
 ///   return, with the real error;
+/// - with [guarded exports](ListeningBuilder::guarded_exports), in synchronous stores,
+///   before the embedder's call returns, with the real error;
 /// - with [`call_hook`](Self::call_hook) before the engine returns to the embedder, with
 ///   [`Cause::Unknown`];
 /// - otherwise at the next event of the store that shows that the frames are gone, at the
@@ -116,6 +119,7 @@ struct Shared {
     factory: Arc<dyn Factory>,
     exceptions: Exceptions,
     switches: bool,
+    guarded_exports: bool,
     exit_status: Box<ExitStatus>,
     next_key: AtomicU64,
     modules: Mutex<HashMap<u64, Weak<ListenedModule>>>,
@@ -133,6 +137,7 @@ pub struct ListeningBuilder {
     factory: Arc<dyn Factory>,
     exceptions: Exceptions,
     switches: bool,
+    guarded_exports: bool,
     exit_status: Box<ExitStatus>,
 }
 
@@ -142,6 +147,31 @@ impl ListeningBuilder {
     #[must_use]
     pub fn switches(mut self, switches: bool) -> Self {
         self.switches = switches;
+        self
+    }
+
+    /// Makes the exports of listened modules enter by way of a host function, as if each
+    /// call of one were within a [`Listening::guard`]. Off by default.
+    ///
+    /// The embedder's own calls need no change, and get the same results and errors.
+    /// Calls from the host to the guest cost some tens of nanoseconds more, calls within the
+    /// guest nothing. It differs from a module without it in this:
+    ///
+    /// - It is for synchronous stores: with `call_async` each call of such an export fails
+    ///   with [`Error::GuardedOnFiber`].
+    /// - An export is another function than what the guest's tables and references hold,
+    ///   though of the same type. It is guarded wherever it is called from, another
+    ///   instance that imports it included; calls through tables and references are not.
+    /// - A backtrace of the engine shows two functions without a name for each such call.
+    /// - Parameters go through the instance's globals, so neither the embedder's call hook
+    ///   nor its epoch callback may call a guarded export of the instance that is being
+    ///   entered.
+    ///
+    /// Functions that are shared between threads, exports of imports, and modules without
+    /// any listener are left as they are.
+    #[must_use]
+    pub fn guarded_exports(mut self, guarded: bool) -> Self {
+        self.guarded_exports = guarded;
         self
     }
 
@@ -177,6 +207,7 @@ impl ListeningBuilder {
                 factory: self.factory,
                 exceptions: self.exceptions,
                 switches: self.switches,
+                guarded_exports: self.guarded_exports,
                 exit_status: self.exit_status,
                 next_key: AtomicU64::new(0),
                 modules: Mutex::default(),
@@ -190,6 +221,7 @@ impl fmt::Debug for ListeningBuilder {
         f.debug_struct("ListeningBuilder")
             .field("exceptions", &self.exceptions)
             .field("switches", &self.switches)
+            .field("guarded_exports", &self.guarded_exports)
             .finish_non_exhaustive()
     }
 }
@@ -207,6 +239,7 @@ impl Listening {
             factory: Arc::new(factory),
             exceptions: Exceptions::default(),
             switches: false,
+            guarded_exports: false,
             exit_status: Box::new(|_| None),
         }
     }
@@ -258,6 +291,7 @@ impl Listening {
             exceptions: self.shared.exceptions,
             switches: self.shared.switches,
             expose: true,
+            guarded: self.shared.guarded_exports,
             ..Options::default()
         };
         let rewritten = original.rewrite(&options, &|function| {

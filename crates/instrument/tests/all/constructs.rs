@@ -121,6 +121,33 @@ const MODULES: &[(&str, &str)] = &[
             (func (drop (ref.func $f))))"#,
     ),
     (
+        "functions that only their export declares",
+        r#"(module (export "f" (func $f)) (export "g" (func $g))
+            (func $f (drop (ref.func $f)) (drop (ref.func $g))) (func $g (drop (ref.func $f))))"#,
+    ),
+    (
+        "exports with values of every type, several times, in several orders",
+        r#"(module (type $s (struct (field i32))) (type $f (func (param i32))) (tag)
+          (rec (type $a (sub (struct))) (type $b (sub $a (struct (field (ref null $a))))))
+          (type $k (func)) (type $c (cont $k)) (type $shared (shared (struct)))
+          (func (export "numbers") (param i32 i64 f32 f64 v128 i32 i32)
+            (result v128 v128 i32 f64 i64 f32)
+            local.get 4 local.get 4 local.get 6 local.get 3 local.get 1 local.get 2)
+          (func (export "nullable")
+            (param funcref externref anyref eqref structref arrayref i31ref exnref)
+            (param nullfuncref nullexternref nullref nullexnref (ref null $s) (ref null $f))
+            (param (ref null $b) (ref null $c) (ref null (exact $a)) (ref null $shared))
+            (param (ref null (shared any)) contref)
+            (result (ref null $c) (ref null (exact $a)) (ref null $shared) exnref contref)
+            local.get 15 local.get 16 local.get 17 local.get 7 local.get 19)
+          (func (export "others")
+            (param (ref func) (ref extern) (ref any) (ref eq) (ref struct) (ref array))
+            (param (ref i31) (ref exn) (ref $s) (ref $s) (ref $f) (ref $a) (ref $b) (ref $c))
+            (param (ref (exact $b)) (ref $shared) (ref null $s))
+            (result (ref (exact $b)) (ref $c) (ref $s) (ref $s) (ref exn) (ref $shared))
+            local.get 14 local.get 13 local.get 8 local.get 9 local.get 7 local.get 15))"#,
+    ),
+    (
         "unreachable code",
         "(module (func (result i32) (return (i32.const 1)) (return) (br 0)) (func unreachable))",
     ),
@@ -164,7 +191,7 @@ fn every_construct_stays_valid_and_keeps_its_operators() {
 }
 
 /// Returns the operators of a function of a module, as text.
-fn listing(wasm: &[u8], defined: usize) -> Vec<String> {
+pub(crate) fn listing(wasm: &[u8], defined: usize) -> Vec<String> {
     let mut bodies =
         Parser::new(0)
             .parse_all(wasm)
@@ -181,6 +208,7 @@ fn listing(wasm: &[u8], defined: usize) -> Vec<String> {
             Operator::LocalGet { local_index } => format!("local.get {local_index}"),
             Operator::LocalSet { local_index } => format!("local.set {local_index}"),
             Operator::GlobalGet { global_index } => format!("global.get {global_index}"),
+            Operator::GlobalSet { global_index } => format!("global.set {global_index}"),
             Operator::I32Const { value } => format!("i32.const {value}"),
             operator => format!("{operator:?}")
                 .split(' ')

@@ -6,7 +6,7 @@ use wasmscope_instrument::events::Events;
 use wasmscope_instrument::{Exceptions, Module, Options};
 
 /// Ways of rewriting that differ in the code that they insert.
-pub(crate) fn ways() -> [Options; 6] {
+pub(crate) fn ways() -> [Options; 8] {
     let way = |exceptions, switches, expose| Options {
         suffix: ":test".to_owned(),
         key: 7,
@@ -25,6 +25,15 @@ pub(crate) fn ways() -> [Options; 6] {
             ..way(Exceptions::Auto, false, false)
         },
         Options {
+            events: Some(Events::default()),
+            ..way(Exceptions::Always, true, true)
+        },
+        Options {
+            guarded: true,
+            ..way(Exceptions::Auto, false, false)
+        },
+        Options {
+            guarded: true,
             events: Some(Events::default()),
             ..way(Exceptions::Always, true, true)
         },

@@ -3,6 +3,7 @@
 mod constructs;
 mod damage;
 mod events;
+mod guarded;
 mod guests;
 mod operators;
 mod sections;

@@ -1,5 +1,6 @@
 //! An instance whose calls are listened to.
 
+use super::guarded::Guards;
 use super::module::ListenedModule;
 use super::probe::Probe;
 use super::reach::Reach;
@@ -17,6 +18,7 @@ pub(super) struct Attached {
     pub(super) probes: Arc<[Probe]>,
     /// The globals whose bits switch the probes, 32 each.
     pub(super) switches: Vec<Global>,
+    pub(super) guards: Guards,
     memories: RefCell<Vec<Option<Memory>>>,
     globals: RefCell<Vec<Option<Global>>>,
 }
@@ -40,6 +42,7 @@ impl Attached {
             module,
             probes,
             switches,
+            guards: Guards::default(),
         }
     }
 

@@ -102,7 +102,9 @@ pub(super) unsafe fn find(key: StoreKey) -> Option<(*mut StoreCalls, bool)> {
         entry = table().by_store.as_ref()?.get(&key.0).copied()?;
         CURRENT.set(entry);
     }
-    let asked = entry.store.swap(key.0, Ordering::Acquire) & ATTENTION != 0;
+    // Others only ask: what is not set needs no taking away.
+    let asked = entry.store.load(Ordering::Relaxed) != key.0
+        && entry.store.swap(key.0, Ordering::Acquire) & ATTENTION != 0;
     Some((entry.calls.get().cast(), asked))
 }
 

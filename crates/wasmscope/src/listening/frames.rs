@@ -13,6 +13,7 @@ use super::module::Place;
 use super::open_calls::CallRef;
 use super::reach::Reach;
 use super::site::EventSite;
+use wasmscope_address::HostPc;
 use wasmscope_listen::{Definition, InstanceId, Line, RawFrame, SourceOffset, StackSource, Values};
 
 impl<R> EventSite<'_, R> {
@@ -44,12 +45,22 @@ impl<R> EventSite<'_, R> {
             let key = key_of(callers.frame);
             frames.push(RawFrame { pc, key });
         }
+        // What a guard calls is no function of the guest's own.
+        frames.pop_if(|frame| frame.key == 0 && self.is_added(frame.pc));
         // Older activations: their newest calls first.
         let outer = self.store.outer().into_iter();
         frames.extend(outer.flat_map(|outer| &outer.frames).map(|frame| RawFrame {
             pc: frame.pc,
             key: key_of(frame.fp),
         }));
+    }
+
+    /// Tells whether an address is in code of a module that its original has nothing of.
+    fn is_added(&self, pc: HostPc) -> bool {
+        let mut instances = self.store.instances.iter();
+        instances
+            .find(|attached| attached.module.text.contains(pc))
+            .is_some_and(|attached| attached.module.place(pc).is_none())
     }
 
     /// Returns the call that a frame is of.

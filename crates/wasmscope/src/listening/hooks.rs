@@ -12,6 +12,7 @@
 use super::Shared;
 use super::attach::{attach, enter};
 use super::current::{self, StoreKey};
+use super::guarded;
 use super::layout::Callers;
 use super::open_calls::QUICK_WORDS;
 use super::reach::{InStore, Reach};
@@ -67,7 +68,7 @@ pub(super) fn define<T: 'static>(
             calls.close_thrown(callers, reach)
         });
     })?;
-    Ok(())
+    guarded::define(shared, linker)
 }
 
 #[inline(always)]

@@ -295,7 +295,11 @@ impl StoreCalls {
 
     /// Returns the guest frames below the activation that runs.
     pub(super) fn outer(&self) -> Option<&Outer> {
-        let activation = self.activations.last()?;
+        let context = self.context?;
+        let (entry, fiber) = (context.entry_of(self.stack), context.fiber());
+        // Newer ones may be over without an event that said so.
+        let mut activations = self.activations.iter().rev();
+        let activation = activations.find(|of| of.entry == entry && of.fiber == fiber)?;
         Some(
             activation
                 .outer

@@ -28,7 +28,8 @@ impl Heard {
     }
 }
 
-fn name(definition: &Definition) -> String {
+/// Returns a function's name, without its module's.
+pub(crate) fn name(definition: &Definition) -> String {
     match (&definition.name, &definition.import) {
         (_, Some(import)) => import.name.clone(),
         (Some(name), None) => name.clone(),

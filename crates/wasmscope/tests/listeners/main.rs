@@ -4,5 +4,6 @@ mod balance;
 mod closes;
 mod failures;
 mod fibers;
+mod guarded;
 mod heard;
 mod reentry;

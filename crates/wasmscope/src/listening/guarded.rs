@@ -1,0 +1,102 @@
+//! Guarded exports: each call from the host to the guest is a scope of its own.
+//!
+//! ```text
+//!   host      call of an export                      the same result, or error
+//!   guest       '-> shim: parameters into globals              ^
+//!   host              '-> guard: begins a scope ------> ends the scope
+//!   guest                   '-> inner: calls the function itself ^
+//! ```
+//!
+//! How an export becomes a shim is told in `wasmscope-instrument`.
+
+use super::attach::attach;
+use super::current;
+use super::{Listening, Shared};
+use crate::Error;
+use std::sync::Arc;
+use wasmscope_instrument::hooks::{self, Hook, MODULE, UNATTACHED};
+use wasmtime::{AsContextMut, Caller, Extern, Linker, TypedFunc};
+
+/// What a guard calls.
+pub(super) type Inner = Arc<TypedFunc<(), ()>>;
+
+/// What an instance's guards call, by guard, as far as they were called.
+#[derive(Default)]
+pub(super) struct Guards(Vec<Option<Inner>>);
+
+impl Guards {
+    fn get(&self, guard: u32) -> Option<Inner> {
+        self.0.get(guard as usize)?.clone()
+    }
+
+    fn keep(&mut self, guard: u32, inner: &Inner) {
+        let at = guard as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, None);
+        }
+        if let Some(place) = self.0.get_mut(at) {
+            *place = Some(Arc::clone(inner));
+        }
+    }
+}
+
+/// Defines the hook that guarded exports call.
+pub(super) fn define<T: 'static>(
+    shared: &Arc<Shared>,
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    let listening = Listening {
+        shared: Arc::clone(shared),
+    };
+    linker.func_wrap(
+        MODULE,
+        &Hook::Guard.import(&shared.suffix),
+        move |caller: Caller<'_, T>, instance: u32, guard: u32| {
+            enter(&listening, caller, instance, guard)
+        },
+    )?;
+    Ok(())
+}
+
+fn enter<T: 'static>(
+    listening: &Listening,
+    mut caller: Caller<'_, T>,
+    mut instance: u32,
+    guard: u32,
+) -> wasmtime::Result<()> {
+    if instance.cast_signed() == UNATTACHED {
+        instance = attach(&listening.shared, &mut caller).unwrap_or(instance);
+    }
+    let inner = inner(&listening.shared, &mut caller, instance, guard)?;
+    listening.guard(&mut caller, |caller| inner.call(caller, ()))
+}
+
+/// Returns what a guard calls: kept from before, or found among the exports of the
+/// instance whose guard it is.
+fn inner<T: 'static>(
+    shared: &Shared,
+    caller: &mut Caller<'_, T>,
+    instance: u32,
+    guard: u32,
+) -> wasmtime::Result<Inner> {
+    let kept = current::with(caller.as_context_mut(), |calls, _| {
+        if calls.context.is_some_and(|context| context.fiber() != 0) {
+            return Err(Error::GuardedOnFiber);
+        }
+        let attached = calls.instances.get(instance as usize);
+        Ok(attached.and_then(|attached| attached.guards.get(guard)))
+    });
+    if let Some(inner) = kept.transpose()?.flatten() {
+        return Ok(inner);
+    }
+    let name = hooks::inner_export(guard, &shared.suffix);
+    let inner = caller.get_export(&name).and_then(Extern::into_func);
+    let inner = inner.ok_or_else(|| wasmtime::format_err!("{name} is not exported"))?;
+    let inner = Arc::new(inner.typed(&*caller)?);
+    current::with(caller.as_context_mut(), |calls, _| {
+        if let Some(attached) = calls.instances.get_mut(instance as usize) {
+            attached.guards.keep(guard, &inner);
+        }
+    });
+    Ok(inner)
+}
