@@ -23,6 +23,15 @@ pub enum Error {
         /// The guest's name.
         guest: String,
     },
+    /// The engine interprets: calls cannot be told apart by their frames.
+    #[error(
+        "listen to guest {guest:?}: its engine runs Pulley, whose frames are not on the host's \
+         stack; listen with an engine that compiles"
+    )]
+    Interpreted {
+        /// The guest's name.
+        guest: String,
+    },
     /// What was given as the guest's bytes is not a Wasm binary.
     #[error(
         "register guest {guest:?}: its bytes do not begin as a Wasm binary does; give the binary \

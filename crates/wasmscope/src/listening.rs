@@ -253,7 +253,7 @@ impl Listening {
     ///
     /// [`Error::Instrument`] when the bytes are not a module, or use reserved names;
     /// [`Error::Engine`] when the engine does not compile the result;
-    /// [`Error::GuestDebug`] when it was configured so.
+    /// [`Error::GuestDebug`] and [`Error::Interpreted`] when it was configured so.
     pub fn compile(
         &self,
         engine: &Engine,
@@ -280,6 +280,11 @@ impl Listening {
         let name = original.name().map(str::to_owned);
         if engine.get_guest_debug() {
             return Err(Error::GuestDebug {
+                guest: name.unwrap_or_default(),
+            });
+        }
+        if engine.is_pulley() {
+            return Err(Error::Interpreted {
                 guest: name.unwrap_or_default(),
             });
         }

@@ -2,8 +2,11 @@
 
 mod balance;
 mod closes;
+mod embedders;
 mod failures;
 mod fibers;
 mod guarded;
 mod heard;
 mod reentry;
+mod stack;
+mod switches;
