@@ -196,6 +196,19 @@ impl StoreContext {
         HostPc(self.field(HostPtr.vm_store_context().last_wasm_exit_pc()) as u64)
     }
 
+    /// Returns the frames of the guest that called the host.
+    ///
+    /// # Safety
+    ///
+    /// The host was called by this store's guest, on the stack that the host entered on; it
+    /// has not returned.
+    pub(super) unsafe fn callers_of_host(self) -> Callers {
+        // SAFETY: as the caller promises, for the frame as for its callers.
+        let mut callers = unsafe { Callers::of(self.exit_slot().frame(), self.entry()) };
+        callers.pc = Some(self.exit_pc());
+        callers
+    }
+
     /// Returns the frame of the trampoline by which the host entered the guest.
     pub(super) fn entry(self) -> Fp {
         Fp(self.field(HostPtr.vm_store_context().last_wasm_entry_fp()))

@@ -32,6 +32,13 @@ impl<'a, R> EventSite<'a, R> {
         }
     }
 
+    /// What surrounds the close of a call whose frame is gone: no frames are shown.
+    pub(super) fn of_gone(store: &'a StoreCalls, reach: &'a R, call: CallRef<'a>) -> Self {
+        let site = Self::new(store, reach, call);
+        let _ = site.frames.set(&[]);
+        site
+    }
+
     /// Returns the number that the event's call has or had, the oldest open one being 1.
     pub(super) fn number(&self) -> usize {
         self.store.calls.number_of(self.call)

@@ -66,10 +66,16 @@ struct Activation {
     entry: Fp,
     /// Which fiber it is on; 0 on a thread's own stack.
     fiber: usize,
-    /// How many calls were open when it began.
-    begin: usize,
     /// The guest frames below it, once somebody has asked.
     outer: OnceCell<Outer>,
+}
+
+impl Activation {
+    /// Tells whether a frame can be one of this activation's: stacks grow down from where
+    /// it was entered, and a fiber's guard pages are below its stack.
+    fn holds(&self, fp: Fp) -> bool {
+        self.entry == Fp::NONE || (fp < self.entry && fp.0 > self.fiber)
+    }
 }
 
 /// Whether a function was just called, or is about to end.
@@ -123,20 +129,27 @@ impl StoreCalls {
         };
         self.calls.unbar();
         self.switch_to(context.stack());
-        self.leave_dead_activations(context.entry_of(self.stack), context.fiber(), reach);
+        let over =
+            self.leave_dead_activations(context.entry_of(self.stack), context.fiber(), reach);
 
-        let begin = self.activations.last().map_or(0, |last| last.begin);
         let mut left = self.calls.len();
-        while left > begin {
-            let Some(call) = self.calls.get(left) else {
-                break;
-            };
+        let mut lives = false;
+        while let Some(call) = self.calls.get(left) {
+            let fp = call.fp();
+            if !self.activations.last().is_some_and(|a| a.holds(fp)) {
+                // Of an older activation, or of a newer one's on another fiber.
+                if !over.iter().any(|a| a.holds(fp)) {
+                    break;
+                }
+                left -= 1;
+                continue;
+            }
             // Up to the frame that would be this call's, which no other can be above.
             while callers.frame < call.fp()
                 && callers.advance()
                 && callers.pc.is_some_and(|pc| self.knows(pc))
             {}
-            let lives = callers.frame == call.fp()
+            lives = callers.frame == call.fp()
                 && match callers.pc {
                     Some(pc) => call.probe().code.contains(pc),
                     None => event == Event::Close,
@@ -146,14 +159,23 @@ impl StoreCalls {
             }
             left -= 1;
         }
+        let is_over = |number: &usize| {
+            let call = self.calls.get(*number);
+            call.is_some_and(|call| over.iter().any(|a| a.holds(call.fp())))
+        };
+        let trapped = (left + 1..=self.calls.len())
+            .rev()
+            .take_while(is_over)
+            .count();
+        self.close_down_to(self.calls.len() - trapped, &Cause::Unknown, reach);
         // A trap takes a whole activation; only an exception leaves some of it.
-        let cause = if left > begin {
+        let cause = if lives {
             Cause::Exception
         } else {
             Cause::Unknown
         };
         self.close_down_to(left, &cause, reach);
-        if left == begin
+        if !lives
             && event == Event::Open
             && let Some(activation) = self.activations.last_mut()
         {
@@ -169,22 +191,28 @@ impl StoreCalls {
             .any(|attached| attached.module.text.contains(pc))
     }
 
-    /// Makes the newest activation the one with this entry.
-    fn leave_dead_activations(&mut self, entry: Fp, fiber: usize, reach: &dyn Reach) {
-        if self.return_to(entry, fiber, reach) {
-            return;
+    /// Makes the newest activation the one with this entry. Returns those that it led to,
+    /// which are over.
+    fn leave_dead_activations(
+        &mut self,
+        entry: Fp,
+        fiber: usize,
+        reach: &dyn Reach,
+    ) -> Vec<Activation> {
+        let is_it = |last: &Activation| last.entry == entry && last.fiber == fiber;
+        if let Some(known) = self.activations.iter().rposition(is_it) {
+            return self.activations.split_off(known + 1);
         }
         let outer = OnceCell::new();
         while let Some(last) = self.activations.last() {
-            let begin = last.begin;
-            let left = self.living_below(last, entry, fiber, &outer);
-            let cause = if left > begin {
+            let (left, lives) = self.living_below(last, entry, fiber, &outer);
+            let cause = if lives {
                 Cause::Exception
             } else {
                 Cause::Unknown
             };
             self.close_down_to(left, &cause, reach);
-            if left > begin {
+            if lives {
                 break;
             }
             self.activations.pop();
@@ -192,88 +220,63 @@ impl StoreCalls {
         self.activations.push(Activation {
             entry,
             fiber,
-            begin: self.calls.len(),
             outer,
         });
+        Vec::new()
     }
 
-    /// Returns how many calls are open when those of the newest activation are gone whose
-    /// frames are not below a newer one that was entered at `entry`.
+    /// Tells which calls of the newest activation still have their frames, below a newer
+    /// one that was entered at `entry`: how many are open without the others, and whether
+    /// there are any.
     fn living_below(
         &self,
         activation: &Activation,
         entry: Fp,
         fiber: usize,
         outer: &OnceCell<Outer>,
-    ) -> usize {
-        let len = self.calls.len();
-        if len <= activation.begin {
-            return activation.begin;
+    ) -> (usize, bool) {
+        let mut left = self.calls.len();
+        while let Some(call) = self.calls.get(left)
+            && activation.holds(call.fp())
+        {
+            if activation.fiber != fiber || self.stack != StackId::Entered {
+                // Another stack cannot be seen from here: its calls are left until their
+                // future, their scope or their store ends.
+                return (left, true);
+            }
+            // Stacks grow down. Where the host's cannot be walked, nothing speaks against it.
+            let lives = call.fp() > entry
+                && (!Outer::can_be_seen() || {
+                    let outer = outer.get_or_init(|| Outer::below(entry));
+                    let frame = outer.at(call.fp());
+                    frame.is_some_and(|frame| call.probe().code.contains(frame.pc))
+                });
+            if lives {
+                return (left, true);
+            }
+            left -= 1;
         }
-        if activation.fiber != fiber || self.stack != StackId::Entered {
-            // Another stack cannot be seen from here: its calls are left until their
-            // future, their scope or their store ends.
-            return len;
-        }
-        // Stacks grow down.
-        if activation.entry <= entry {
-            return activation.begin;
-        }
-        if !Outer::can_be_seen() {
-            // Nothing speaks against it.
-            return len;
-        }
-        let outer = outer.get_or_init(|| Outer::below(entry));
-        let is_there = |number: &usize| {
-            self.calls.get(*number).is_some_and(|call| {
-                let frame = outer.at(call.fp());
-                frame.is_some_and(|frame| call.probe().code.contains(frame.pc))
-            })
-        };
-        (activation.begin + 1..=len)
-            .rev()
-            .find(is_there)
-            .unwrap_or(activation.begin)
+        (left, false)
     }
 
-    /// Closes what is left of activations that are over, while the host has control: in a
-    /// host function the newest one that is not over is the one that called it.
-    fn leave_activations(&mut self, reach: &dyn Reach) {
+    /// Closes what is gone, while the host has control: in a host function the newest
+    /// activation is the one that called it.
+    fn settle_in_host(&mut self, reach: &dyn Reach) {
         let Some(context) = self.context else {
             return;
         };
         if context.stack() != StackId::Entered {
             return;
         }
-        self.switch_to(StackId::Entered);
-        let (entry, fiber) = (context.entry(), context.fiber());
-        if self.return_to(entry, fiber, reach) {
+        if context.entry() == Fp::NONE {
+            self.switch_to(StackId::Entered);
+            self.activations.clear();
+            self.close_down_to(0, &Cause::Unknown, reach);
             return;
         }
-        while let Some(last) = self.activations.last() {
-            // Stacks grow down.
-            let is_over = entry == Fp::NONE || (last.fiber == fiber && last.entry < entry);
-            if !is_over {
-                break;
-            }
-            self.close_down_to(last.begin, &Cause::Unknown, reach);
-            self.activations.pop();
-        }
-    }
-
-    /// Makes the activation that was entered at `entry` the newest, if it is known: what it
-    /// led to is over. Returns whether it is.
-    fn return_to(&mut self, entry: Fp, fiber: usize, reach: &dyn Reach) -> bool {
-        let is_it =
-            |activation: &Activation| activation.entry == entry && activation.fiber == fiber;
-        let Some(known) = self.activations.iter().rposition(is_it) else {
-            return false;
-        };
-        if let Some(newer) = self.activations.get(known + 1) {
-            self.close_down_to(newer.begin, &Cause::Unknown, reach);
-            self.activations.truncate(known + 1);
-        }
-        true
+        // SAFETY: the host was called by the store's guest, whose frames are there.
+        let callers = unsafe { context.callers_of_host() };
+        self.settle(Event::Close, callers, reach);
     }
 
     /// Makes `stack` the current one.
@@ -297,19 +300,16 @@ impl StoreCalls {
     pub(super) fn outer(&self) -> Option<&Outer> {
         let context = self.context?;
         let (entry, fiber) = (context.entry_of(self.stack), context.fiber());
-        // Newer ones may be over without an event that said so.
+        // Newer ones are over, if no event has told yet.
         let mut activations = self.activations.iter().rev();
-        let activation = activations.find(|of| of.entry == entry && of.fiber == fiber)?;
-        Some(
-            activation
-                .outer
-                .get_or_init(|| Outer::below(activation.entry)),
-        )
+        let activation = activations.find(|a| a.entry == entry && a.fiber == fiber)?;
+        let outer = activation.outer.get_or_init(|| Outer::below(entry));
+        Some(outer)
     }
 
     /// Notes how many calls are open, before the host enters the guest.
     pub(super) fn mark(&mut self, reach: &dyn Reach) -> Mark {
-        self.leave_activations(reach);
+        self.settle_in_host(reach);
         self.switch_to(StackId::Entered);
         Mark(self.calls.len())
     }
@@ -331,12 +331,8 @@ impl StoreCalls {
         self.switch_to(StackId::Entered);
         let cause = cause.unwrap_or(&Cause::Unknown);
         panic = panic.or(self.try_close_down_to(mark.0, cause, reach));
-        while self
-            .activations
-            .last()
-            .is_some_and(|last| last.begin >= self.calls.len())
-        {
-            self.activations.pop();
+        if self.calls.len() == 0 {
+            self.activations.clear();
         }
         raise(panic);
     }
@@ -398,9 +394,11 @@ impl StoreCalls {
         let mut panic = None;
         while self.calls.len() > left {
             let closed = catch_unwind(AssertUnwindSafe(|| {
-                self.take(reach, |probe, call, slot| {
-                    probe.listener.abort(call, cause, slot)
-                });
+                // SAFETY: a call is open; nothing is pushed while it hears.
+                let (call, slot) = unsafe { self.calls.pop() };
+                let site = EventSite::of_gone(self, &reach, call);
+                let listener = &call.probe().listener;
+                listener.abort(&Call::new(&site), cause, slot);
             }));
             panic = panic.or(closed.err());
         }

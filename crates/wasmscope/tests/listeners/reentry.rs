@@ -422,3 +422,60 @@ fn start_functions_are_heard_and_their_failures_closed() {
     ];
     assert_eq!(heard.take(), expected);
 }
+
+#[test]
+fn calls_by_two_ways_to_one_place_of_the_host_are_kept_apart() {
+    // The host enters twice at the same place of its stack: first below a function that is
+    // not listened to, then below one that is, and that is open until the end.
+    let text = "(module
+       (import \"host\" \"again\" (func $again))
+       (func $unheard (call $again))
+       (func $heard (call $again) (call $unheard_too))
+       (func $unheard_too (call $fine))
+       (func $fine)
+       (func $inner (export \"inner\") (call $unheard_too) (call $fine))
+       (func $traps (export \"traps\") unreachable)
+       (func $run (export \"run\") (call $unheard) (call $heard) (call $unheard) (call $heard)))";
+    let engine = Engine::default();
+    for name in ["inner", "traps"] {
+        let heard = Heard::default();
+        let listener = wasmscope::listen::BoxListener::new(heard.clone());
+        let listening = Listening::new(move |function: &Definition| {
+            let name = function.name.as_deref().unwrap_or_default();
+            let is_listened = function.import.is_none() && !name.starts_with("unheard");
+            is_listened.then(|| listener.clone())
+        });
+        let bytes = wat::parse_str(text).expect("it is right");
+        let listened = listening.compile(&engine, bytes).expect("it is compiled");
+        let mut linker = Linker::new(&engine);
+        listening.add_to_linker(&mut linker).expect("free");
+        linker
+            .func_wrap("host", "again", move |mut caller: Caller<'_, ()>| {
+                assert_eq!(reenter(&mut caller, name).is_ok(), name == "inner");
+            })
+            .expect("free");
+        let mut store = Store::new(&engine, ());
+        let instance = linker
+            .instantiate(&mut store, listened.module())
+            .expect("it is instantiated");
+        let run = instance
+            .get_typed_func::<(), ()>(&mut store, "run")
+            .expect("it is there");
+        run.call(&mut store, ()).expect("it runs");
+        let within: &[&str] = match name {
+            "inner" => &[
+                "> inner[]",
+                "> fine[]",
+                "< fine[]",
+                "> fine[]",
+                "< fine[]",
+                "< inner[]",
+            ],
+            _ => &["> traps[]", "! traps: unknown"],
+        };
+        let fine: &[&str] = &["> fine[]", "< fine[]"];
+        let once = [within, &["> heard[]"], within, fine, &["< heard[]"]].concat();
+        let expected = [&["> run[]"], &once[..], &once, &["< run[]"]].concat();
+        assert_eq!(heard.take(), expected, "{name}");
+    }
+}
