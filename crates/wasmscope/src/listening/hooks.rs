@@ -163,8 +163,7 @@ fn after_long<T: 'static>(caller: &mut Caller<'_, T>, words: &[u64]) {
 fn stage<T: 'static>(mut caller: Caller<'_, T>, words: &[u64]) {
     enter(caller.as_context_mut());
     current::with(caller.as_context_mut(), |calls, _| {
-        calls.staged.extend_from_slice(words);
-        calls.calls.bar();
+        calls.stage(words);
     });
 }
 

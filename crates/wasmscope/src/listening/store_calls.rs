@@ -48,7 +48,7 @@ pub(super) struct StoreCalls {
     suspended: HashMap<StackId, (OpenCalls, Vec<Activation>)>,
     pub(super) context: Option<StoreContext>,
     /// Words of the next event that did not fit in its call.
-    pub(super) staged: Vec<u64>,
+    staged: Vec<u64>,
     /// Who chooses listeners for the instance that is being made.
     pub(super) factory: Option<Arc<dyn Factory>>,
     /// What was open at each entry that the engine's call hook told of, and where the
@@ -88,6 +88,10 @@ pub(super) enum Event {
 /// How far a call is unwound by the host: down to so many open calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Mark(usize);
+
+/// More words than any call has: a function has a thousand parameters or results at most,
+/// of two words each.
+const MOST_STAGED: usize = 2_048;
 
 /// What a listener panicked with.
 type ListenerPanic = Box<dyn Any + Send>;
@@ -422,31 +426,31 @@ impl StoreCalls {
         let Some(probe) = probe.map(std::ptr::from_ref) else {
             return;
         };
-        let mut staged = std::mem::take(&mut self.staged);
-        staged.extend_from_slice(words);
-        if self.calls.reserve(staged.len()) {
+        // SAFETY: an instance's probes stay where they are.
+        let values = self.values(unsafe { (*probe).param_words }, words);
+        if self.calls.reserve(values.len()) {
             // SAFETY: room was made; nothing is pushed while the listener hears.
-            let (call, slot) = unsafe { self.calls.push(callers.frame, probe, instance, &staged) };
+            let (call, slot) = unsafe { self.calls.push(callers.frame, probe, instance, &values) };
             let site = EventSite::new(self, &reach, call);
             call.probe().listener.before(&Call::new(&site), slot);
         } else {
             self.unheard += 1;
         }
-        self.recycle(staged);
+        self.recycle(values);
     }
 
     /// Closes the call whose frame `callers` begin with, if it is open, with results.
     pub(super) fn close(&mut self, callers: Callers, words: &[u64], reach: &dyn Reach) {
         self.settle(Event::Close, callers, reach);
-        let mut staged = std::mem::take(&mut self.staged);
-        staged.extend_from_slice(words);
         if self.is_top(callers.frame) {
+            let results = &self.calls.top().probe().results;
+            let values = self.values(results.iter().map(|ty| ty.words()).sum(), words);
             self.take(reach, |probe, call, slot| {
-                let results = Values::new(&probe.definition.results, &staged);
+                let results = Values::new(&probe.results, &values);
                 probe.listener.after(call, results, slot);
             });
+            self.recycle(values);
         }
-        self.recycle(staged);
     }
 
     /// Closes the call whose frame `callers` begin with, if it is open: it makes way for
@@ -490,9 +494,30 @@ impl StoreCalls {
         self.calls.len() > 0 && self.calls.top().fp() == frame
     }
 
-    /// Keeps the room that staged words had.
-    fn recycle(&mut self, mut staged: Vec<u64>) {
-        staged.clear();
-        self.staged = staged;
+    /// Keeps words of the event that follows.
+    pub(super) fn stage(&mut self, words: &[u64]) {
+        if self.staged.len() > MOST_STAGED {
+            // For no event: none has so many.
+            self.staged.clear();
+        }
+        self.staged.extend_from_slice(words);
+        self.calls.bar();
+    }
+
+    /// Returns the words of an event, of which there are so many: those that were staged
+    /// for it, and the rest.
+    fn values(&mut self, len: usize, rest: &[u64]) -> Vec<u64> {
+        let mut values = std::mem::take(&mut self.staged);
+        // What was staged for an event that never came lies before.
+        let staged = len.saturating_sub(rest.len());
+        values.drain(..values.len().saturating_sub(staged));
+        values.extend_from_slice(rest);
+        values
+    }
+
+    /// Keeps the room that words had.
+    fn recycle(&mut self, mut values: Vec<u64>) {
+        values.clear();
+        self.staged = values;
     }
 }

@@ -7,6 +7,7 @@ mod failures;
 mod fibers;
 mod guarded;
 mod heard;
+mod intruders;
 mod reentry;
 mod stack;
 mod switches;
