@@ -26,7 +26,10 @@
 use std::sync::atomic::AtomicPtr;
 use wasmscope_address::HostPc;
 use wasmtime::{AsContextMut, Func};
-use wasmtime_environ::{HostPtr, PtrSize, STACK_CHAIN_CONTINUATION_DISCRIMINANT};
+use wasmtime_environ::{
+    HostPtr, PtrSize, STACK_CHAIN_CONTINUATION_DISCRIMINANT, STACK_STATE_PARENT_DISCRIMINANT,
+    STACK_STATE_RUNNING_DISCRIMINANT, STACK_STATE_TRAPPED_DISCRIMINANT,
+};
 
 /// A store's `VMStoreContext`. Valid as long as the store.
 #[derive(Clone, Copy, Debug)]
@@ -123,6 +126,55 @@ pub(super) enum StackId {
     Entered,
     /// The stack of a continuation, by the address of what the engine knows of it.
     Continuation(usize),
+}
+
+impl StackId {
+    /// Tells what has become of a continuation, and how many stacks resumed each other down
+    /// to it.
+    ///
+    /// # Safety
+    ///
+    /// The continuation's store is there.
+    pub(super) unsafe fn progress(self) -> (Progress, usize) {
+        let Self::Continuation(mut reference) = self else {
+            return (Progress::Running, 0);
+        };
+        let state = usize::from(
+            HostPtr.vmcontref_common_stack_information()
+                + HostPtr.vmcommon_stack_information_state(),
+        );
+        let parent = usize::from(HostPtr.vmcontref_parent_chain());
+        // SAFETY: a store keeps what it knows of a continuation until it ends.
+        unsafe {
+            let progress = match *((reference + state) as *const u32) {
+                STACK_STATE_RUNNING_DISCRIMINANT | STACK_STATE_PARENT_DISCRIMINANT => {
+                    Progress::Running
+                }
+                STACK_STATE_TRAPPED_DISCRIMINANT => Progress::Trapped,
+                _ => Progress::Paused,
+            };
+            let mut depth = 1;
+            loop {
+                let chain = (reference + parent) as *const usize;
+                if *chain != STACK_CHAIN_CONTINUATION_DISCRIMINANT {
+                    return (progress, depth);
+                }
+                reference = *chain.add(1);
+                depth += 1;
+            }
+        }
+    }
+}
+
+/// What has become of a continuation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// It runs, or waits for one that it resumed.
+    Running,
+    /// It can be resumed, or has returned.
+    Paused,
+    /// It will not go on.
+    Trapped,
 }
 
 /// Where a store's last exit to the host is written down.

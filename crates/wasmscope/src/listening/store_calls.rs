@@ -18,7 +18,7 @@
 
 use super::attached::Attached;
 use super::frame_buffer::FrameBuffer;
-use super::layout::{Callers, ExitSlot, Fp, StackId, StoreContext};
+use super::layout::{Callers, ExitSlot, Fp, Progress, StackId, StoreContext};
 use super::open_calls::OpenCalls;
 use super::outer::Outer;
 use super::probe::Probe;
@@ -163,6 +163,9 @@ impl StoreCalls {
             }
             left -= 1;
         }
+        if left < self.calls.len() && !self.suspended.is_empty() {
+            raise(self.close_continuations(&Cause::Unknown, reach));
+        }
         let is_over = |number: &usize| {
             let call = self.calls.get(*number);
             call.is_some_and(|call| over.iter().any(|a| a.holds(call.fp())))
@@ -255,7 +258,8 @@ impl StoreCalls {
                     let frame = outer.at(call.fp());
                     frame.is_some_and(|frame| call.probe().code.contains(frame.pc))
                 });
-            if lives {
+            // Nor can they be seen from a continuation that they resumed.
+            if lives || self.has_running_continuation() {
                 return (left, true);
             }
             left -= 1;
@@ -273,9 +277,10 @@ impl StoreCalls {
             return;
         }
         if context.entry() == Fp::NONE {
+            let panic = self.close_continuations(&Cause::Unknown, reach);
             self.switch_to(StackId::Entered);
             self.activations.clear();
-            self.close_down_to(0, &Cause::Unknown, reach);
+            raise(panic.or(self.try_close_down_to(0, &Cause::Unknown, reach)));
             return;
         }
         // SAFETY: the host was called by the store's guest, whose frames are there.
@@ -298,6 +303,47 @@ impl StoreCalls {
             self.suspended.insert(self.stack, (calls, activations));
         }
         self.stack = stack;
+    }
+
+    /// Closes the calls of continuations that a failure of their guest ended; those that
+    /// are paused can go on. Returns the first panic.
+    fn close_continuations(
+        &mut self,
+        cause: &Cause<'_>,
+        reach: &dyn Reach,
+    ) -> Option<ListenerPanic> {
+        let current = self.stack;
+        self.switch_to(StackId::Entered);
+        // None can be running when no guest is.
+        let no_guest_runs = self.entry_around() == Fp::NONE;
+        let ended = self.suspended.keys().filter_map(|stack| {
+            // SAFETY: the store is there: it is at hand.
+            let (progress, depth) = unsafe { stack.progress() };
+            let has_ended = match progress {
+                Progress::Trapped => true,
+                Progress::Running => no_guest_runs,
+                Progress::Paused => false,
+            };
+            has_ended.then_some((depth, *stack))
+        });
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable_by_key(|(depth, _)| std::cmp::Reverse(*depth));
+        let mut panic = None;
+        for (_, stack) in ended {
+            self.switch_to(stack);
+            panic = panic.or(self.try_close_down_to(0, cause, reach));
+        }
+        self.switch_to(current);
+        panic
+    }
+
+    /// Tells whether a continuation with open calls runs, or waits for one that it resumed.
+    fn has_running_continuation(&self) -> bool {
+        self.suspended.keys().any(|stack| {
+            // SAFETY: the store is there: it has an event.
+            let (progress, _) = unsafe { stack.progress() };
+            *stack != StackId::Entered && progress == Progress::Running
+        })
     }
 
     /// Returns the guest frames below the activation that runs.
@@ -327,10 +373,8 @@ impl StoreCalls {
         self.staged.clear();
         self.calls.unbar();
         let mut panic = None;
-        if let Some(cause) = cause
-            && self.stack != StackId::Entered
-        {
-            panic = self.try_close_down_to(0, cause, reach);
+        if let Some(cause) = cause {
+            panic = self.close_continuations(cause, reach);
         }
         self.switch_to(StackId::Entered);
         let cause = cause.unwrap_or(&Cause::Unknown);

@@ -2,6 +2,7 @@
 
 mod balance;
 mod closes;
+mod continuations;
 mod embedders;
 mod failures;
 mod fibers;
