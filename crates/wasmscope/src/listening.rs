@@ -100,6 +100,14 @@ use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap, W
 /// - otherwise at the next event of the store that shows that the frames are gone, at the
 ///   latest when the store is dropped.
 ///
+/// In the last two a call's frame is gone when it closes, as it is with a scope: its
+/// parameters and parents are there, its stack is empty.
+///
+/// Without a scope or a hook an event tells little of other stacks than its own. What a
+/// dropped future, or a trap on a fiber, left open is closed when the engine runs the next
+/// guest on the same fiber, which it does unless fibers nest; and what fails in a guest that
+/// the host entered from a continuation, when the stack below that continuation goes on.
+///
 /// # Cost
 ///
 /// A function that is not listened to is not touched. A probe is two calls of the host;
