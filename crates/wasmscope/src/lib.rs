@@ -32,6 +32,7 @@
 //! # Ok(()) }
 //! ```
 
+mod backtrace;
 mod code;
 mod collector;
 mod error;
@@ -39,6 +40,7 @@ mod guest;
 mod host_calls;
 mod host_names;
 mod labels;
+mod layout;
 mod listening;
 mod memory_track;
 mod on_demand;
@@ -48,6 +50,7 @@ mod recording;
 mod selection;
 mod stacks;
 
+pub use backtrace::{Frame, FrameKind};
 pub use collector::Limits;
 pub use error::Error;
 pub use guest::Guest;

@@ -21,7 +21,6 @@ mod frame_buffer;
 mod frames;
 mod guarded;
 mod hooks;
-mod layout;
 mod module;
 mod open_calls;
 mod outer;

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::attached::Attached;
 use super::current::{self, StoreKey};
-use super::layout::StoreContext;
+use crate::layout::StoreContext;
 use super::module::ListenedModule;
 use super::reach::OutOfReach;
 use std::sync::Arc;

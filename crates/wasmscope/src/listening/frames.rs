@@ -8,7 +8,7 @@
     reason = "walks frames that are there while an event lasts"
 )]
 
-use super::layout::{Callers, Fp};
+use crate::layout::{Callers, Fp};
 use super::module::Place;
 use super::open_calls::CallRef;
 use super::reach::Reach;

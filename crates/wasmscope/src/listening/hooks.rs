@@ -13,7 +13,7 @@ use super::Shared;
 use super::attach::{attach, enter};
 use super::current::{self, StoreKey};
 use super::guarded;
-use super::layout::Callers;
+use crate::layout::Callers;
 use super::open_calls::QUICK_WORDS;
 use super::reach::{InStore, Reach};
 use super::site::EventSite;

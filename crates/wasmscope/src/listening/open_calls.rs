@@ -14,7 +14,7 @@
     reason = "a push or a pop on every call of a guest: pointers into memory that is grown apart"
 )]
 
-use super::layout::Fp;
+use crate::layout::Fp;
 use super::probe::Probe;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;

@@ -4,7 +4,7 @@
 //! another. Compiled code does not say so; the host's own unwind tables lead there. It
 //! takes microseconds, so it is done once for an activation, and only when asked for.
 
-use super::layout::Fp;
+use crate::layout::Fp;
 use super::module::ListenedModule;
 use std::cell::RefCell;
 use std::ops::ControlFlow;

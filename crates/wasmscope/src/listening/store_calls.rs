@@ -18,7 +18,7 @@
 
 use super::attached::Attached;
 use super::frame_buffer::FrameBuffer;
-use super::layout::{Callers, ExitSlot, Fp, Progress, StackId, StoreContext};
+use crate::layout::{Callers, ExitSlot, Fp, Progress, StackId, StoreContext};
 use super::open_calls::OpenCalls;
 use super::outer::Outer;
 use super::probe::Probe;

@@ -33,16 +33,16 @@ use wasmtime_environ::{
 
 /// A store's `VMStoreContext`. Valid as long as the store.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct StoreContext(*const u8);
+pub(crate) struct StoreContext(*const u8);
 
 /// The frame pointer of a frame of compiled code: the address of the pair of its
 /// caller's frame pointer and its return address.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Fp(pub(super) usize);
+pub(crate) struct Fp(pub(crate) usize);
 
 impl Fp {
     /// No frame: lower than all.
-    pub(super) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
 
     /// Returns the frame pointer of the caller.
     ///
@@ -50,7 +50,7 @@ impl Fp {
     ///
     /// A live frame of compiled code.
     #[inline(always)]
-    pub(super) unsafe fn caller(self) -> Self {
+    pub(crate) unsafe fn caller(self) -> Self {
         // SAFETY: compiled code keeps frame pointers: `push rbp; mov rbp, rsp`, or the same
         // on other architectures, and the caller promises that the frame is there.
         Self(unsafe { *(self.0 as *const usize) })
@@ -62,7 +62,7 @@ impl Fp {
     ///
     /// A live frame of compiled code.
     #[inline(always)]
-    pub(super) unsafe fn return_address(self) -> HostPc {
+    pub(crate) unsafe fn return_address(self) -> HostPc {
         // SAFETY: as above; the return address lies above the caller's frame pointer.
         HostPc(unsafe { *((self.0 as *const usize).add(1)) } as u64)
     }
@@ -70,11 +70,11 @@ impl Fp {
 
 /// The callers of a frame of compiled code, one after the other.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Callers {
+pub(crate) struct Callers {
     /// The frame that was reached.
-    pub(super) frame: Fp,
+    pub(crate) frame: Fp,
     /// Where it will go on; not known of the frame that this began with.
-    pub(super) pc: Option<HostPc>,
+    pub(crate) pc: Option<HostPc>,
     entry: Fp,
 }
 
@@ -87,7 +87,7 @@ impl Callers {
     /// stays so as long as this is used. Without an entry, who uses this stops where `pc`
     /// is no compiled code.
     #[inline(always)]
-    pub(super) unsafe fn of(frame: Fp, entry: Fp) -> Self {
+    pub(crate) unsafe fn of(frame: Fp, entry: Fp) -> Self {
         Self {
             frame,
             pc: None,
@@ -97,13 +97,13 @@ impl Callers {
 
     /// Tells whether the trampoline by which the host entered is reached.
     #[inline(always)]
-    pub(super) fn is_at_entry(&self) -> bool {
+    pub(crate) fn is_at_entry(&self) -> bool {
         self.frame == self.entry
     }
 
     /// Goes on to the caller. Returns `false` at the end, and stays there.
     #[inline(always)]
-    pub(super) fn advance(&mut self) -> bool {
+    pub(crate) fn advance(&mut self) -> bool {
         if self.frame == self.entry {
             return false;
         }
@@ -121,7 +121,7 @@ impl Callers {
 
 /// Tells the stacks of one thread or store apart.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(super) enum StackId {
+pub(crate) enum StackId {
     /// The stack that the host entered the guest on.
     Entered,
     /// The stack of a continuation, by the address of what the engine knows of it.
@@ -135,7 +135,7 @@ impl StackId {
     /// # Safety
     ///
     /// The continuation's store is there.
-    pub(super) unsafe fn progress(self) -> (Progress, usize) {
+    pub(crate) unsafe fn progress(self) -> (Progress, usize) {
         let Self::Continuation(mut reference) = self else {
             return (Progress::Running, 0);
         };
@@ -168,7 +168,7 @@ impl StackId {
 
 /// What has become of a continuation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Progress {
+pub(crate) enum Progress {
     /// It runs, or waits for one that it resumed.
     Running,
     /// It can be resumed, or has returned.
@@ -179,12 +179,12 @@ pub(super) enum Progress {
 
 /// Where a store's last exit to the host is written down.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct ExitSlot(*const usize);
+pub(crate) struct ExitSlot(*const usize);
 
 impl ExitSlot {
     /// Stands where no store is known yet: always says the same frame, which calls itself
     /// and is no guest's.
-    pub(super) const NOWHERE: Self = {
+    pub(crate) const NOWHERE: Self = {
         static ITSELF: AtomicPtr<()> = AtomicPtr::new((&raw const ITSELF).cast_mut().cast());
         Self((&raw const ITSELF).cast())
     };
@@ -195,7 +195,7 @@ impl ExitSlot {
     ///
     /// This is [`Self::NOWHERE`], or some store's, one of whose hooks runs on this thread.
     #[inline(always)]
-    pub(super) unsafe fn frame(self) -> Fp {
+    pub(crate) unsafe fn frame(self) -> Fp {
         // SAFETY: while a hook runs, its trampoline's frame is there, and below it in the
         // chain the frame of the guest function that called the hook.
         unsafe { Fp(*self.0).caller() }
@@ -207,7 +207,7 @@ impl StoreContext {
     ///
     /// `data` is the address of the store's data. Returns `None` when the engine is laid
     /// out in another way than `wasmtime-environ` says.
-    pub(super) fn of(mut store: impl AsContextMut, function: Func, data: usize) -> Option<Self> {
+    pub(crate) fn of(mut store: impl AsContextMut, function: Func, data: usize) -> Option<Self> {
         let func_ref = function.to_raw(store.as_context_mut()).cast::<u8>();
         if func_ref.is_null() {
             return None;
@@ -237,14 +237,14 @@ impl StoreContext {
     }
 
     /// Returns where the last exit to the host is written down.
-    pub(super) fn exit_slot(self) -> ExitSlot {
+    pub(crate) fn exit_slot(self) -> ExitSlot {
         let offset = HostPtr.vm_store_context().last_wasm_exit_trampoline_fp();
         // SAFETY: within the context.
         ExitSlot(unsafe { self.0.add(usize::from(offset)) }.cast())
     }
 
     /// Returns where the guest will go on when the hook returns.
-    pub(super) fn exit_pc(self) -> HostPc {
+    pub(crate) fn exit_pc(self) -> HostPc {
         HostPc(self.field(HostPtr.vm_store_context().last_wasm_exit_pc()) as u64)
     }
 
@@ -254,7 +254,7 @@ impl StoreContext {
     ///
     /// The host was called by this store's guest, on the stack that the host entered on; it
     /// has not returned.
-    pub(super) unsafe fn callers_of_host(self) -> Callers {
+    pub(crate) unsafe fn callers_of_host(self) -> Callers {
         // SAFETY: as the caller promises, for the frame as for its callers.
         let mut callers = unsafe { Callers::of(self.exit_slot().frame(), self.entry()) };
         callers.pc = Some(self.exit_pc());
@@ -262,14 +262,14 @@ impl StoreContext {
     }
 
     /// Returns the frame of the trampoline by which the host entered the guest.
-    pub(super) fn entry(self) -> Fp {
+    pub(crate) fn entry(self) -> Fp {
         Fp(self.field(HostPtr.vm_store_context().last_wasm_entry_fp()))
     }
 
     /// Returns where the frames of a stack end: none on a continuation, whose frames end in
     /// the engine's own.
     #[inline]
-    pub(super) fn entry_of(self, stack: StackId) -> Fp {
+    pub(crate) fn entry_of(self, stack: StackId) -> Fp {
         match stack {
             StackId::Entered => self.entry(),
             StackId::Continuation(_) => Fp::NONE,
@@ -277,12 +277,12 @@ impl StoreContext {
     }
 
     /// Returns which fiber's guard pages are in force: 0 on a thread's own stack.
-    pub(super) fn fiber(self) -> usize {
+    pub(crate) fn fiber(self) -> usize {
         self.field(HostPtr.vm_store_context().async_guard_range())
     }
 
     /// Returns the stack that runs.
-    pub(super) fn stack(self) -> StackId {
+    pub(crate) fn stack(self) -> StackId {
         let chain = HostPtr.vm_store_context().stack_chain();
         if self.field(chain) == STACK_CHAIN_CONTINUATION_DISCRIMINANT {
             StackId::Continuation(self.field(chain + HostPtr.size()))

@@ -1,0 +1,1 @@
+//! Wasm core dumps: what a guest was when it failed.
