@@ -3,9 +3,9 @@
 use super::Shared;
 use super::attached::Attached;
 use super::current::{self, StoreKey};
-use crate::layout::StoreContext;
 use super::module::ListenedModule;
 use super::reach::OutOfReach;
+use crate::layout::StoreContext;
 use std::sync::Arc;
 use wasmscope_instrument::hooks;
 use wasmscope_listen::Cause;

@@ -8,11 +8,11 @@
     reason = "walks frames that are there while an event lasts"
 )]
 
-use crate::layout::{Callers, Fp};
 use super::module::Place;
 use super::open_calls::CallRef;
 use super::reach::Reach;
 use super::site::EventSite;
+use crate::layout::{Callers, Fp};
 use wasmscope_address::HostPc;
 use wasmscope_listen::{Definition, InstanceId, Line, RawFrame, SourceOffset, StackSource, Values};
 

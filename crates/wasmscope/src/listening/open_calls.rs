@@ -14,8 +14,8 @@
     reason = "a push or a pop on every call of a guest: pointers into memory that is grown apart"
 )]
 
-use crate::layout::Fp;
 use super::probe::Probe;
+use crate::layout::Fp;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use wasmscope_listen::Slot;

@@ -4,8 +4,8 @@
 //! another. Compiled code does not say so; the host's own unwind tables lead there. It
 //! takes microseconds, so it is done once for an activation, and only when asked for.
 
-use crate::layout::Fp;
 use super::module::ListenedModule;
+use crate::layout::Fp;
 use std::cell::RefCell;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -18,12 +18,12 @@
 
 use super::attached::Attached;
 use super::frame_buffer::FrameBuffer;
-use crate::layout::{Callers, ExitSlot, Fp, Progress, StackId, StoreContext};
 use super::open_calls::OpenCalls;
 use super::outer::Outer;
 use super::probe::Probe;
 use super::reach::Reach;
 use super::site::EventSite;
+use crate::layout::{Callers, ExitSlot, Fp, Progress, StackId, StoreContext};
 use std::any::Any;
 use std::cell::OnceCell;
 use std::collections::HashMap;
