@@ -1,4 +1,4 @@
-//! Real programs: CPython as a module and as a component, and esbuild. They are not
+//! Real programs: CPython as a module and as a component, JavaScript, and esbuild. They are not
 //! in the repository; `guests/fetch-real` brings them.
 
 use crate::expected::{cases, check_profile, kept};
@@ -52,6 +52,11 @@ fn cpython() {
 #[test]
 fn cpython_as_a_component() {
     check("real/python-component.wasm", &["_PyEval_EvalFrameDefault"]);
+}
+
+#[test]
+fn javascript_as_a_component() {
+    check("real/js-component.wasm", &[]);
 }
 
 #[test]
