@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use crate::component::{self, InstanceMemory, LiftError, Limits};
 use crate::definition::Definition;
 use crate::instance::Instance;
 use crate::parent::{Parent, Parents};
@@ -30,6 +31,11 @@ pub trait Site {
     /// Returns the open listened call around this one (`None`), or around the one with
     /// the given key, on the same execution stack.
     fn parent(&self, of: Option<u64>) -> Option<Parent<'_>>;
+
+    /// Tells whether the event is told later than it happened.
+    fn is_deferred(&self) -> bool {
+        false
+    }
 }
 
 /// One call of a function with a listener.
@@ -60,7 +66,54 @@ impl<'a> Call<'a> {
         Values::new(&self.site.definition().params, self.site.params())
     }
 
+    /// Lifts the parameters of a component function from the words and the memory that
+    /// its core side has, or `None` when it is no component function.
+    ///
+    /// Memory is read as it is now, so this belongs into `before`.
+    #[must_use]
+    pub fn component_params(
+        &self,
+        limits: &Limits,
+    ) -> Option<Result<Vec<component::Value>, LiftError>> {
+        let function = self.definition().component.as_ref()?;
+        let memory = InstanceMemory::new(self.instance(), 0);
+        Some(function.lift_params(self.site.params(), &memory, limits))
+    }
+
+    /// Lifts the results of a component function that returns: one, or none.
+    ///
+    /// `results` are those of the `after` that is running. `None` when it is no component
+    /// function, and where the results do not come with the return, as
+    /// [`ComponentFunction::lift_results`] says.
+    ///
+    /// [`ComponentFunction::lift_results`]: component::ComponentFunction::lift_results
+    #[must_use]
+    pub fn component_results(
+        &self,
+        results: Values<'_>,
+        limits: &Limits,
+    ) -> Option<Result<Vec<component::Value>, LiftError>> {
+        let function = self.definition().component.as_ref()?;
+        let memory = InstanceMemory::new(self.instance(), 0);
+        function
+            .lift_results(self.site.params(), results.words(), &memory, limits)
+            .transpose()
+    }
+
+    /// Tells whether the event is told later than it happened, because the engine lets
+    /// nothing be called there: within a component's `realloc` and `post-return`.
+    ///
+    /// Then values are as they were, but memories, globals and the stack as they are now.
+    #[must_use]
+    #[inline]
+    pub fn is_deferred(&self) -> bool {
+        self.site.is_deferred()
+    }
+
     /// Returns the instance whose code is called: for an imported function, the importer.
+    ///
+    /// For a component function, its memory 0 is the one that the function is lifted or
+    /// lowered with.
     #[must_use]
     #[inline]
     pub fn instance(&self) -> &'a dyn Instance {

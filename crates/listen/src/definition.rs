@@ -8,6 +8,7 @@ use std::fmt;
 
 use wasmscope_address::FuncIndex;
 
+use crate::component::{ComponentFunction, Direction};
 use crate::value::ValueType;
 
 /// Describes one function of a module's index space.
@@ -45,6 +46,8 @@ pub struct Definition {
     pub result_names: Vec<Option<String>>,
     /// Whether the guest or its host implements it.
     pub kind: FunctionKind,
+    /// The component function whose core side it is.
+    pub component: Option<ComponentFunction>,
 }
 
 /// Names what an imported function is imported from.
@@ -80,6 +83,7 @@ impl Definition {
             param_names: Vec::new(),
             result_names: Vec::new(),
             kind: FunctionKind::Guest,
+            component: None,
         }
     }
 
@@ -143,6 +147,18 @@ impl Definition {
         self
     }
 
+    /// Makes it the core side of a component function. One that the component imports
+    /// is taken for the host's.
+    #[must_use]
+    pub fn of_component(mut self, function: ComponentFunction) -> Self {
+        self.kind = match function.direction {
+            Direction::Import => FunctionKind::Host,
+            Direction::Export => FunctionKind::Guest,
+        };
+        self.component = Some(function);
+        self
+    }
+
     /// Tells whether the host implements the function.
     #[must_use]
     pub fn is_host(&self) -> bool {
@@ -151,7 +167,8 @@ impl Definition {
 
     /// Returns the module's and the function's name as one, for people: `module.name`.
     ///
-    /// An imported function goes by what it is imported as. One without a name of its
+    /// A component function goes by its WIT name: `wasi:cli/stdout@0.2.0#get-stdout`. An
+    /// imported function goes by what it is imported as. One without a name of its
     /// own goes by its first export, and without that by its index: `module.$7`. The
     /// same as what [`fmt::Display`] writes.
     #[must_use]
@@ -162,6 +179,9 @@ impl Definition {
 
 impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(function) = &self.component {
+            return write!(f, "{function}");
+        }
         if let Some(import) = &self.import {
             return write!(f, "{}.{}", import.module, import.name);
         }

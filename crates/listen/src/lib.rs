@@ -57,6 +57,7 @@
 //! | to choose | [`Factory`] sees each function's [`Definition`] and gives it a listener or none |
 //! | to hear | [`Listener`]: `before`, and exactly one close: `after`, `tail_call` or `abort` with its [`Cause`] |
 //! | to know | [`Call`]: definition, typed [`Values`], the [`Instance`]'s memories and globals, the [`Stack`], the [`Parents`] |
+//! | components | [`mod@component`]: WIT names and types, values lifted from flat words and memory |
 //! | ready-made | [`listeners`]: call log, call timer, latency, recorder |
 //! | to join | tuples, [`Fanout`]; closures with [`pair`] |
 //! | to test | [`mod@fake`] plays calls without an engine; [`Frames`] are a stack by hand; [`bench()`] measures a listener |
@@ -75,6 +76,7 @@
 //! by itself: that a close comes for each `before`, in the right order, is its driver's
 //! promise.
 
+pub mod component;
 pub mod fake;
 pub mod listeners;
 
