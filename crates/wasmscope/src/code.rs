@@ -6,11 +6,12 @@
 //! of the compiled code.
 
 use crate::error::Error;
-use crate::guest::{Bytes, Compiled, CompiledFunction, Guest, SharedBytes};
+use crate::guest::{Bytes, Compiled, CompiledFunction, Guest, Origin, SharedBytes};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextOffset, TextRange, WasmOffset};
+use wasmscope_instrument::Map;
 use wasmscope_sample::{GuestWindows, RawFrame, find_windows};
 use wasmscope_symbolize::{Import, Operator, SourceFrame, Symbols};
 
@@ -33,7 +34,7 @@ impl Place {
 /// What is at a place.
 #[derive(Clone, Debug)]
 pub(crate) enum Resolved {
-    /// One of the engine's trampolines.
+    /// One of the engine's trampolines, or what a rewriter added to the guest.
     Trampoline,
     /// A function of the guest.
     Function(Arc<ResolvedFunction>),
@@ -42,6 +43,8 @@ pub(crate) enum Resolved {
 /// A place in a function of the guest.
 #[derive(Debug)]
 pub(crate) struct ResolvedFunction {
+    /// The function's index in the original module.
+    pub(crate) index: FuncIndex,
     /// The offset in the original binary, where the engine kept a map.
     pub(crate) wasm: Option<WasmOffset>,
     /// Innermost inlined frame first; never empty.
@@ -68,12 +71,32 @@ struct Source {
     compiled: Compiled,
     functions: Vec<CompiledFunction>,
     symbols: Option<Symbols>,
+    /// Where the code of each compiled module came from; none where nothing was rewritten.
+    origins: Option<Vec<Option<Origin>>>,
 }
 
 impl Code {
     /// Checks a guest and finds the windows of its code, of which there are none where
     /// the engine interprets.
     pub(crate) fn prepare(guest: Guest) -> Result<(Self, GuestWindows), Error> {
+        let code = Self::check(guest)?;
+        let windows = code.source.as_ref().map_or_else(
+            || find_windows(&[], []),
+            |source| match source.compiled.engine().is_pulley() {
+                true => find_windows(&[], []),
+                false => {
+                    let ranges = source.functions.iter().map(|function| {
+                        function.start..function.start.saturating_add(function.len)
+                    });
+                    find_windows(source.compiled.text(), ranges)
+                }
+            },
+        );
+        Ok((code, windows))
+    }
+
+    /// Checks a guest that is named only, and not walked.
+    pub(crate) fn check(guest: Guest) -> Result<Self, Error> {
         if guest.code.engine().get_guest_debug() {
             return Err(Error::GuestDebug { guest: guest.name });
         }
@@ -89,15 +112,7 @@ impl Code {
             return Err(Error::Text { guest: guest.name });
         };
         let functions = guest.code.functions();
-        let windows = if guest.code.engine().is_pulley() {
-            find_windows(&[], [])
-        } else {
-            let ranges = functions
-                .iter()
-                .map(|function| function.start..function.start.saturating_add(function.len));
-            find_windows(guest.code.text(), ranges)
-        };
-        Ok((Self::new(guest, range, functions), windows))
+        Ok(Self::new(guest, range, functions))
     }
 
     fn new(guest: Guest, range: TextRange, functions: Vec<CompiledFunction>) -> Self {
@@ -124,6 +139,7 @@ impl Code {
                 compiled: guest.code,
                 functions,
                 symbols,
+                origins: guest.origins,
             }),
             resolved: Mutex::default(),
         }
@@ -189,7 +205,35 @@ impl Code {
         else {
             return false;
         };
-        source.function_at(offset.0).is_none()
+        let function = source.function_at(offset.0);
+        function.is_none_or(|function| source.original(function).is_none())
+    }
+
+    /// Says what the engine says of places: the function's index in the compiled binary, and
+    /// the offset there. What is in no function is left out.
+    pub(crate) fn compiled(
+        &self,
+        places: &BTreeSet<Place>,
+    ) -> HashMap<Place, (FuncIndex, Option<WasmOffset>)> {
+        let Some(source) = &self.source else {
+            return HashMap::new();
+        };
+        let mut found: Vec<_> = places
+            .iter()
+            .filter_map(|place| Some((*place, source.function_at(place.lookup())?)))
+            .collect();
+        found.sort_unstable_by_key(|(place, _)| place.lookup());
+        let from = source.wasm_offsets(&found);
+        let found = found.into_iter().zip(from);
+        found
+            .map(|((place, function), from)| {
+                let wasm = match from {
+                    CompiledFrom::Exact(wasm) => Some(wasm),
+                    CompiledFrom::Prologue(_) | CompiledFrom::None => None,
+                };
+                (place, (FuncIndex(function.index), wasm))
+            })
+            .collect()
     }
 
     /// Answers for all of `places`.
@@ -221,8 +265,10 @@ impl Source {
         let mut in_functions: Vec<(Place, &CompiledFunction)> = Vec::new();
         for &place in places {
             match self.function_at(place.lookup()) {
-                Some(function) => in_functions.push((place, function)),
-                None => {
+                Some(function) if self.original(function).is_some() => {
+                    in_functions.push((place, function));
+                }
+                _ => {
                     known.insert(place, Resolved::Trampoline);
                 }
             }
@@ -230,8 +276,11 @@ impl Source {
         in_functions.sort_unstable_by_key(|(place, _)| place.lookup());
         let wasm = self.wasm_offsets(&in_functions);
         for ((place, function), origin) in in_functions.into_iter().zip(wasm) {
-            let resolved = self.resolve_function(function, origin);
-            known.insert(place, Resolved::Function(Arc::new(resolved)));
+            let resolved = match self.resolve_function(function, origin) {
+                Some(resolved) => Resolved::Function(Arc::new(resolved)),
+                None => Resolved::Trampoline,
+            };
+            known.insert(place, resolved);
         }
     }
 
@@ -243,9 +292,26 @@ impl Source {
         (offset.wrapping_sub(function.start) < function.len).then_some(function)
     }
 
+    /// Returns a function's module, its index there, and how to get to its offsets there;
+    /// `None` for what a rewriter added.
+    fn original(
+        &self,
+        function: &CompiledFunction,
+    ) -> Option<(ModuleIndex, FuncIndex, Option<&Map>)> {
+        let Some(origins) = &self.origins else {
+            let module = ModuleIndex(function.module);
+            return Some((module, FuncIndex(function.index), None));
+        };
+        let origin = origins.get(function.module as usize)?.as_ref()?;
+        let index = origin.map.original_function(FuncIndex(function.index))?;
+        // An import's index: this stands in front of it.
+        let is_defined = origin.map.rewritten_function(index)?.0 == function.index;
+        is_defined.then_some((origin.module, index, Some(&origin.map)))
+    }
+
     /// Looks up sorted places in one pass over the address map.
-    fn wasm_offsets(&self, places: &[(Place, &CompiledFunction)]) -> Vec<Origin> {
-        let mut found: Vec<Origin> = Vec::with_capacity(places.len());
+    fn wasm_offsets(&self, places: &[(Place, &CompiledFunction)]) -> Vec<CompiledFrom> {
+        let mut found: Vec<CompiledFrom> = Vec::with_capacity(places.len());
         // Places from here on wait for the first origin in their function.
         let mut waiting = 0;
         let mut current = None;
@@ -253,13 +319,13 @@ impl Source {
             while let Some((place, _)) = places.get(found.len())
                 && place.lookup() < upto
             {
-                found.push(current.map_or(Origin::None, Origin::Exact));
+                found.push(current.map_or(CompiledFrom::None, CompiledFrom::Exact));
             }
             let Some(next) = next else { return };
             for (origin, (_, function)) in found.iter_mut().zip(places).skip(waiting) {
                 let end = function.start.saturating_add(function.len);
-                if matches!(origin, Origin::None) && (function.start..end).contains(&upto) {
-                    *origin = Origin::Prologue(next);
+                if matches!(origin, CompiledFrom::None) && (function.start..end).contains(&upto) {
+                    *origin = CompiledFrom::Prologue(next);
                 }
             }
             waiting = found.len();
@@ -273,30 +339,40 @@ impl Source {
         found
     }
 
-    fn resolve_function(&self, function: &CompiledFunction, origin: Origin) -> ResolvedFunction {
-        let (module, index) = (ModuleIndex(function.module), FuncIndex(function.index));
+    fn resolve_function(
+        &self,
+        function: &CompiledFunction,
+        origin: CompiledFrom,
+    ) -> Option<ResolvedFunction> {
+        let (module, index, map) = self.original(function)?;
+        let origin = match map {
+            Some(map) => origin.before(map),
+            None => origin,
+        };
         let bare = |wasm, frames| ResolvedFunction {
+            index,
             wasm,
             frames,
             import: None,
             operator: None,
         };
         let exact = match origin {
-            Origin::Exact(wasm) => Some(wasm),
-            Origin::Prologue(_) | Origin::None => None,
+            CompiledFrom::Exact(wasm) => Some(wasm),
+            CompiledFrom::Prologue(_) | CompiledFrom::None => None,
         };
         let Some(symbols) = &self.symbols else {
-            return bare(exact, Arc::from([name_only(function)]));
+            return Some(bare(exact, Arc::from([name_only(function, index)])));
         };
-        match origin {
-            Origin::Exact(wasm) => ResolvedFunction {
+        Some(match origin {
+            CompiledFrom::Exact(wasm) => ResolvedFunction {
+                index,
                 wasm: exact,
                 frames: symbols.frames(module, index, wasm),
                 import: symbols.called_import(module, wasm),
                 operator: symbols.operator(module, wasm),
             },
             // The function itself, and nothing that was inlined into it yet.
-            Origin::Prologue(first) => {
+            CompiledFrom::Prologue(first) => {
                 let frames = symbols.frames(module, index, first);
                 let function = frames.last().cloned().map(|frame| SourceFrame {
                     line: frame.declared_line,
@@ -305,17 +381,17 @@ impl Source {
                 });
                 bare(None, function.into_iter().collect())
             }
-            Origin::None => {
+            CompiledFrom::None => {
                 let name = symbols.function_name(module, index);
                 bare(None, Arc::from([frame_of_name(name.display, name.raw)]))
             }
-        }
+        })
     }
 }
 
 /// Where in the binary a place of the text was compiled from.
 #[derive(Clone, Copy, Debug)]
-enum Origin {
+enum CompiledFrom {
     /// From the instruction at this offset.
     Exact(WasmOffset),
     /// From no instruction: it precedes the first one of its function, at this
@@ -325,6 +401,17 @@ enum Origin {
     None,
 }
 
+impl CompiledFrom {
+    /// Returns the same in the binary before it was rewritten.
+    fn before(self, map: &Map) -> Self {
+        match self {
+            Self::Exact(wasm) => map.original(wasm).map_or(Self::None, Self::Exact),
+            Self::Prologue(first) => map.original(first).map_or(Self::None, Self::Prologue),
+            Self::None => Self::None,
+        }
+    }
+}
+
 fn text_range(code: &Compiled) -> Option<TextRange> {
     let text = code.text();
     let len = u32::try_from(text.len()).ok()?;
@@ -332,9 +419,8 @@ fn text_range(code: &Compiled) -> Option<TextRange> {
 }
 
 /// Returns the frame of a function of which the engine's own record is all there is.
-fn name_only(function: &CompiledFunction) -> SourceFrame {
-    let name =
-        wasmscope_symbolize::FunctionName::new(function.name.as_deref(), FuncIndex(function.index));
+fn name_only(function: &CompiledFunction, index: FuncIndex) -> SourceFrame {
+    let name = wasmscope_symbolize::FunctionName::new(function.name.as_deref(), index);
     frame_of_name(name.display, name.raw)
 }
 

@@ -1,7 +1,10 @@
 //! What an embedder says about a guest when it registers it.
 
+use crate::Listened;
 use std::fmt;
 use std::sync::Arc;
+use wasmscope_address::ModuleIndex;
+use wasmscope_instrument::Map;
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
@@ -27,6 +30,16 @@ pub struct Guest {
     pub(crate) debug_bytes: Option<Arc<Bytes>>,
     pub(crate) debug_loader: Option<DebugLoader>,
     pub(crate) hidden: bool,
+    /// Where the code of each compiled module came from; none where nothing was rewritten.
+    pub(crate) origins: Option<Vec<Option<Origin>>>,
+}
+
+/// The module that a rewritten one came from.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    /// Which module of the original binary it is.
+    pub(crate) module: ModuleIndex,
+    pub(crate) map: Map,
 }
 
 pub(crate) type Bytes = dyn AsRef<[u8]> + Send + Sync;
@@ -59,6 +72,28 @@ impl Guest {
         Self::new(name.into(), Compiled::Component(component.clone()))
     }
 
+    /// Describes a module that was rewritten for listeners, as the original that people
+    /// know: with its bytes, its functions, its offsets and its lines.
+    pub fn listened(name: impl Into<String>, listened: &Listened) -> Self {
+        let (module, bytes, map) = listened.parts();
+        Self {
+            bytes: Some(bytes),
+            ..Self::rewritten(name, module, map)
+        }
+    }
+
+    /// Describes a module that was rewritten, without the bytes of the original.
+    pub(crate) fn rewritten(name: impl Into<String>, module: &Module, map: Map) -> Self {
+        let origin = Origin {
+            module: ModuleIndex(0),
+            map,
+        };
+        Self {
+            origins: Some(vec![Some(origin)]),
+            ..Self::module(name, module)
+        }
+    }
+
     fn new(name: String, code: Compiled) -> Self {
         Self {
             name,
@@ -67,6 +102,7 @@ impl Guest {
             debug_bytes: None,
             debug_loader: None,
             hidden: false,
+            origins: None,
         }
     }
 

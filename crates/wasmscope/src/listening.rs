@@ -33,6 +33,7 @@ mod store_calls;
 pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, Taken};
 
 use crate::Error;
+use crate::guest::Bytes;
 use attach::{attach, enter};
 use module::{ListenedModule, Parts};
 use scope::Scope;
@@ -41,7 +42,7 @@ use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use wasmscope_instrument::{Exceptions, Options};
+use wasmscope_instrument::{Exceptions, Map, Options};
 use wasmscope_listen::{Cause, Definition, Factory};
 use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap, WasmBacktrace};
 
@@ -541,6 +542,12 @@ impl Listened {
     #[must_use]
     pub fn module(&self) -> &Module {
         &self.module.compiled
+    }
+
+    /// Returns the compiled module, the original's bytes, and how to get from one to the other.
+    pub(crate) fn parts(&self) -> (&Module, Arc<Bytes>, Map) {
+        let (bytes, map) = self.module.original();
+        (self.module(), bytes, map)
     }
 
     /// Visits the definitions of the functions that have a probe.

@@ -116,6 +116,11 @@ impl ListenedModule {
         Ok(module)
     }
 
+    /// Returns the original's bytes, and where each of them went.
+    pub(super) fn original(&self) -> (Arc<Bytes>, Map) {
+        (Arc::clone(&self.bytes), self.map.clone())
+    }
+
     pub(super) fn memory_export(&self, index: u32) -> String {
         hooks::memory_export(index, &self.suffix)
     }

@@ -1,0 +1,184 @@
+//! The stack that the engine recorded when a guest failed.
+//!
+//! A `WasmBacktrace` holds the address of every frame, and hands out only as many frames as
+//! `Config::wasm_backtrace_max_frames` says. The addresses are in its `Debug` text, in its
+//! last field:
+//!
+//! ```text
+//!   WasmBacktrace { wasm_trace: [...], ..., _runtime_trace: Backtrace([
+//!       Frame { pc: 139872, fp: 140735 }, Frame { pc: 139910, fp: 140767 }]) }
+//! ```
+//!
+//! That form is the engine's own business, so it is read strictly: what does not have it
+//! exactly is no answer, and whoever asks compares the answer with the frames that the engine
+//! does hand out. Names of guests are in that text as well, before that field; so the last
+//! place where the field begins is the one that counts.
+
+use std::fmt::{self, Write as _};
+use wasmscope_address::HostPc;
+use wasmtime::WasmBacktrace;
+
+/// How the field begins, with the name that it has.
+const FIELD: &[u8] = b"_runtime_trace: Backtrace([";
+
+/// Returns the address of each frame, newest first, or `None` when they cannot be read.
+pub(super) fn addresses(backtrace: &WasmBacktrace) -> Option<Vec<HostPc>> {
+    let mut reader = Reader::default();
+    write!(reader, "{backtrace:?}").ok()?;
+    reader.finish()
+}
+
+/// Reads the text as it is written, so that it is never in memory as a whole.
+#[derive(Debug, Default)]
+struct Reader {
+    /// How much of [`FIELD`] was there.
+    matched: usize,
+    frames: Vec<HostPc>,
+    state: State,
+}
+
+/// Where in the field a reader is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum State {
+    /// Not in it, or in what only looked like it.
+    #[default]
+    Outside,
+    /// Has read this much of a frame's text, and this number before it.
+    Frame { part: usize, at: usize, pc: u64 },
+    /// Behind the list's bracket, with this much of the text's end read.
+    End(usize),
+}
+
+/// What stands around the two numbers of a frame.
+const PARTS: [&[u8]; 3] = [b"Frame { pc: ", b", fp: ", b" }"];
+/// What stands between two frames.
+const BETWEEN: &[u8] = b", ";
+/// What stands behind the list.
+const END: &[u8] = b") }";
+
+impl Reader {
+    fn finish(self) -> Option<Vec<HostPc>> {
+        (self.state == State::End(END.len())).then_some(self.frames)
+    }
+
+    fn read(&mut self, byte: u8) {
+        self.state = self.next(byte);
+        // The field's text begins with a byte that it has nowhere else.
+        self.matched = match FIELD.get(self.matched) {
+            Some(expected) if *expected == byte => self.matched + 1,
+            _ => usize::from(FIELD.first() == Some(&byte)),
+        };
+        if self.matched == FIELD.len() {
+            self.matched = 0;
+            self.frames.clear();
+            self.state = State::Frame {
+                part: 0,
+                at: 0,
+                pc: 0,
+            };
+        }
+    }
+
+    fn next(&mut self, byte: u8) -> State {
+        match self.state {
+            State::Outside => State::Outside,
+            State::End(at) if END.get(at) == Some(&byte) => State::End(at + 1),
+            State::End(_) => State::Outside,
+            State::Frame { part, at, pc } => self.in_frame(part, at, pc, byte),
+        }
+    }
+
+    fn in_frame(&mut self, part: usize, at: usize, pc: u64, byte: u8) -> State {
+        let text = PARTS.get(part).copied().unwrap_or(BETWEEN);
+        let is_first = part == 0 && at == 0 && self.frames.is_empty();
+        match (text.get(at), byte) {
+            (Some(expected), _) if *expected == byte => State::Frame {
+                part,
+                at: at + 1,
+                pc,
+            },
+            // A number, of which only the first is kept.
+            (None, b'0'..=b'9') if part == 0 => {
+                let digit = u64::from(byte - b'0');
+                match pc.checked_mul(10).and_then(|pc| pc.checked_add(digit)) {
+                    Some(pc) => State::Frame { part, at, pc },
+                    None => State::Outside,
+                }
+            }
+            (None, b'0'..=b'9') if part == 1 => State::Frame { part, at, pc },
+            // The frame's bracket closes: between frames, or behind the last.
+            (None, _) if part < 2 => self.in_frame(part + 1, 0, pc, byte),
+            (None, _) if part == 2 => {
+                self.frames.push(HostPc(pc));
+                match byte {
+                    b']' => State::End(0),
+                    _ => self.in_frame(3, 0, 0, byte),
+                }
+            }
+            // Behind what stands between two frames.
+            (None, _) => self.in_frame(0, 0, 0, byte),
+            (Some(_), b']') if is_first => State::End(0),
+            (Some(_), _) => State::Outside,
+        }
+    }
+}
+
+impl fmt::Write for Reader {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|byte| self.read(byte));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<Vec<u64>> {
+        let mut reader = Reader::default();
+        reader.write_str(text).unwrap();
+        Some(reader.finish()?.into_iter().map(|pc| pc.0).collect())
+    }
+
+    const EMPTY: &str = "WasmBacktrace { wasm_trace: [], _runtime_trace: Backtrace([]) }";
+    const ONE: &str = "W { _runtime_trace: Backtrace([Frame { pc: 12, fp: 340 }]) }";
+    const TWO: &str =
+        "W { _runtime_trace: Backtrace([Frame { pc: 12, fp: 340 }, Frame { pc: 7, fp: 0 }]) }";
+
+    #[test]
+    fn addresses_come_newest_first() {
+        assert_eq!(read(EMPTY), Some(vec![]));
+        assert_eq!(read(ONE), Some(vec![12]));
+        assert_eq!(read(TWO), Some(vec![12, 7]));
+    }
+
+    #[test]
+    fn no_other_form_is_read() {
+        for text in [EMPTY, ONE, TWO] {
+            for len in 0..text.len() {
+                assert_eq!(read(&text[..len]), None, "{}", &text[..len]);
+            }
+            assert_eq!(read(&format!("{text} ")), None);
+            for at in text.find("_runtime").unwrap()..text.len() {
+                let changed = format!("{}?{}", &text[..at], &text[at + 1..]);
+                assert_eq!(read(&changed), None, "{changed}");
+            }
+        }
+        assert_eq!(read(&ONE.replace("12", "99999999999999999999")), None);
+        assert_eq!(read(&ONE.replace("fp", "sp")), None);
+    }
+
+    #[test]
+    fn the_name_of_a_guest_is_not_taken_for_the_stack() {
+        let forged = "_runtime_trace: Backtrace([Frame { pc: 666, fp: 1 }]) }";
+        assert_eq!(
+            read(&format!("W {{ name: {forged:?}, {ONE}")),
+            Some(vec![12])
+        );
+        let open = "_runtime_trace: Backtrace([Frame { pc: 666, fp: ";
+        assert_eq!(
+            read(&format!("W {{ name: {open:?}, {TWO}")),
+            Some(vec![12, 7])
+        );
+    }
+}
