@@ -17,7 +17,7 @@ mod listened;
 mod script;
 
 use hooks::{Hooks, Watch, flatten};
-use listened::Ears;
+use listened::{Ears, Guarded};
 use script::{Passage, Report};
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{LazyLock, Mutex};
@@ -542,7 +542,7 @@ fn has_continuations(name: &str) -> bool {
 #[test]
 fn gives_the_same_with_a_listener_on_every_function() {
     let counts = check_heard(
-        |_| Ears::new(Exceptions::Auto, false, true, true),
+        |_| Ears::new(Exceptions::Auto, false, Guarded::Calls, true),
         |name| !has_continuations(name),
     );
     assert!(counts.modules > 5000, "{counts:?}");
@@ -551,7 +551,7 @@ fn gives_the_same_with_a_listener_on_every_function() {
 #[test]
 fn gives_the_same_with_listeners_on_continuations() {
     check_heard(
-        |_| Ears::new(Exceptions::Auto, false, true, false),
+        |_| Ears::new(Exceptions::Auto, false, Guarded::Calls, false),
         has_continuations,
     );
 }
@@ -559,7 +559,14 @@ fn gives_the_same_with_listeners_on_continuations() {
 #[test]
 fn gives_the_same_with_listeners_that_can_be_turned_off() {
     check_heard(
-        |name| Ears::new(Exceptions::Always, true, true, !has_continuations(name)),
+        |name| {
+            Ears::new(
+                Exceptions::Always,
+                true,
+                Guarded::Calls,
+                !has_continuations(name),
+            )
+        },
         is_new,
     );
 }
@@ -567,8 +574,23 @@ fn gives_the_same_with_listeners_that_can_be_turned_off() {
 #[test]
 fn gives_the_same_when_nobody_guards_the_guest() {
     check_heard(
-        |name| Ears::new(Exceptions::Never, false, false, !has_continuations(name)),
+        |name| {
+            Ears::new(
+                Exceptions::Never,
+                false,
+                Guarded::No,
+                !has_continuations(name),
+            )
+        },
         is_new,
+    );
+}
+
+#[test]
+fn gives_the_same_when_exports_guard_themselves() {
+    check_heard(
+        |_| Ears::new(Exceptions::Auto, false, Guarded::Exports, true),
+        |name| is_new(name) && !has_continuations(name),
     );
 }
 
@@ -622,5 +644,5 @@ fn check_wrong<P: Passage>(passage: &P) {
 fn a_wrong_expectation_fails() {
     check_wrong(&Unchanged);
     check_wrong(&Heard::new(&Options::default(), "wrong.wast"));
-    check_wrong(&Ears::new(Exceptions::Auto, false, true, true));
+    check_wrong(&Ears::new(Exceptions::Auto, false, Guarded::Calls, true));
 }
