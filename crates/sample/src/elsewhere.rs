@@ -158,7 +158,7 @@ impl StackCapture {
         &mut self,
         _code: &CodeMap,
         _visit: impl FnMut(wasmscope_walk::Frame) -> std::ops::ControlFlow<()>,
-    ) -> StackEnd {
+    ) -> wasmscope_walk::End {
         match self.never {}
     }
 }

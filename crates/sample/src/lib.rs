@@ -115,4 +115,4 @@ pub use platform::{
 };
 pub use report::{Accounting, ThreadId, ThreadReport};
 pub use sample::{Sample, Sink, StackEnd};
-pub use wasmscope_walk::{Frame, FrameKind};
+pub use wasmscope_walk::{Cut, End, Frame, FrameKind};

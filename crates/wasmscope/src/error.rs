@@ -65,6 +65,9 @@ pub enum Error {
          OnDemand from an epoch callback instead"
     )]
     Platform,
+    /// A [`Walker`](crate::Walker) cannot walk on this platform.
+    #[error("make a walker: stacks can be walked on Linux and x86-64 only")]
+    WalkPlatform,
     /// A module could not be rewritten.
     #[error("instrument: {0}")]
     Instrument(#[from] wasmscope_instrument::Error),

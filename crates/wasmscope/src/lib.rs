@@ -51,7 +51,10 @@ mod recording;
 mod selection;
 mod stacks;
 
-pub use backtrace::{Frame, FrameKind};
+pub use backtrace::{
+    Activation, Backtrace, BacktraceEnd, Frame, FrameKind, RawFrame, RawFrameKind, StoreId,
+    WalkedGuest, Walker, WalkerBuilder,
+};
 pub use collector::Limits;
 pub use error::Error;
 pub use failure::{ExplainedGuest, Explainer, Extent, Failure, FailureCause};
@@ -71,4 +74,4 @@ pub use wasmscope_instrument::events::{Event, EventKind};
 pub use wasmscope_listen as listen;
 pub use wasmscope_profile as profile;
 pub use wasmscope_profile::{Format, Profile};
-pub use wasmscope_sample::{Clock, HostFrames, Mechanism, Rate, ThreadGuard};
+pub use wasmscope_sample::{Clock, Cut, HostFrames, Mechanism, Rate, ThreadGuard};

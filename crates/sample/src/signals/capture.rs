@@ -10,7 +10,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder, here};
-use wasmscope_walk::{Frame, FrameKind, Native};
+use wasmscope_walk::{End, Frame, FrameKind, Native};
 
 /// Captures stacks of whatever thread calls it. Making one reads which libraries
 /// are loaded; capturing allocates nothing once `frames` is large enough.
@@ -49,7 +49,7 @@ impl StackCapture {
         frames: &mut Vec<RawFrame>,
     ) -> StackEnd {
         frames.clear();
-        self.visit(code, |frame| {
+        let end = self.visit(code, |frame| {
             match frame.kind {
                 FrameKind::Guest => {
                     frames.push(RawFrame::guest(frame.pc, frame.is_return_address));
@@ -64,22 +64,18 @@ impl StackCapture {
             } else {
                 ControlFlow::Continue(())
             }
-        })
+        });
+        stack_end(end)
     }
 
     /// Visits the frames of the calling thread's stack, newest first: those of the guests
     /// that `code` knows, and the host's, from the function that calls this on.
     #[inline(never)]
-    pub fn visit(
-        &mut self,
-        code: &CodeMap,
-        visit: impl FnMut(Frame) -> ControlFlow<()>,
-    ) -> StackEnd {
+    pub fn visit(&mut self, code: &CodeMap, visit: impl FnMut(Frame) -> ControlFlow<()>) -> End {
         let registers = here();
         let memory = StackMemory::at(registers.sp, StackBounds::NONE, &self.query);
         let mut host = HostUnwinder::new(&self.objects, &mut self.cache);
-        let end = wasmscope_walk::walk::<Native>(registers, &memory, code, &mut host, visit);
-        stack_end(end)
+        wasmscope_walk::walk::<Native>(registers, &memory, code, &mut host, visit)
     }
 }
 

@@ -1,5 +1,6 @@
 //! One frame with its names.
 
+use std::fmt;
 use std::sync::Arc;
 use wasmscope_address::{FuncIndex, HostPc, WasmOffset};
 use wasmscope_listen::InstanceId;
@@ -44,4 +45,28 @@ pub struct Frame {
     /// The same in the source: inlined calls first, innermost at the front, the function
     /// itself last. Empty where nothing is known.
     pub source: Arc<[SourceFrame]>,
+}
+
+/// Shows the module, the name, and the innermost source line.
+impl fmt::Display for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(module) = &self.module {
+            write!(f, "{module}!")?;
+        }
+        write!(f, "{}", self.name)?;
+        if let Some(offset) = self.offset {
+            write!(f, " ({offset})")?;
+        }
+        let Some(frame) = self.source.first() else {
+            return Ok(());
+        };
+        let (Some(file), Some(line)) = (&frame.file, frame.line) else {
+            return Ok(());
+        };
+        write!(f, " at {file}:{line}")?;
+        match frame.column {
+            Some(column) => write!(f, ":{column}"),
+            None => Ok(()),
+        }
+    }
 }

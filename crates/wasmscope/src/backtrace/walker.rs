@@ -1,0 +1,347 @@
+//! The walker: what an embedder holds.
+
+use super::codes::Codes;
+use super::frame::Frame;
+use super::naming::{Names, Shown};
+use super::raw_frame::RawFrame;
+use super::stack::{Backtrace, BacktraceEnd};
+use super::thread::{self, is_supported};
+use crate::code::Code;
+use crate::{Error, Guest, HostFrames};
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use wasmscope_address::HostPc;
+
+/// Walks the stacks of guests: says where they are, and how they got there.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use wasmscope::{Guest, Walker};
+/// # use wasmtime::{Engine, Linker, Module, Store};
+/// # let engine = Engine::default();
+/// # let bytes = wat::parse_str("(module (import \"host\" \"stop\" (func $stop))
+/// #     (func $inner (call $stop)) (func $run (export \"run\") (call $inner)))")?;
+/// # let module = Module::new(&engine, &bytes)?;
+/// let walker = Walker::new()?;
+/// let _guest = walker.register(Guest::module("plugin", &module).bytes(bytes))?;
+///
+/// // In a function of the host that the guest calls, or anywhere below one:
+/// # let mut linker = Linker::new(&engine);
+/// # let inside = walker.clone();
+/// # linker.func_wrap("host", "stop", move || {
+/// # let walker = &inside;
+/// let backtrace = walker.capture();
+/// for frame in walker.name(&backtrace) {
+///     println!("{frame}");
+/// }
+/// # let names: Vec<_> = walker.name(&backtrace).iter().map(|f| f.name.to_string()).collect();
+/// # assert_eq!(names, ["host::stop", "inner", "run"]);
+/// # })?;
+/// # let mut store = Store::new(&engine, ());
+/// # let instance = linker.instantiate(&mut store, &module)?;
+/// # instance.get_typed_func::<(), ()>(&mut store, "run")?.call(&mut store, ())?;
+/// # Ok(()) }
+/// ```
+///
+/// Capturing reads addresses and allocates nothing once a backtrace has room; naming is a
+/// second step, which remembers each address. A clone is the same walker.
+///
+/// [`capture`](Self::capture) sees the whole thread, also where no store is at hand: guests
+/// of every store, and the host's frames between and above them.
+#[derive(Clone)]
+pub struct Walker {
+    shared: Arc<Shared>,
+}
+
+/// Chooses what a [`Walker`] shows.
+#[derive(Clone, Debug)]
+pub struct WalkerBuilder {
+    shown: Shown,
+}
+
+struct Shared {
+    shown: Shown,
+    codes: Mutex<Registered>,
+    /// Of its codes, for who asks without the lock.
+    generation: AtomicU64,
+    names: Mutex<Names>,
+}
+
+/// The guests that are registered.
+struct Registered {
+    codes: Arc<Codes>,
+    /// How often each is, by the address of its code.
+    times: HashMap<HostPc, usize>,
+}
+
+/// A guest that a [`Walker`] knows, until this is dropped.
+#[must_use = "the walker forgets the guest when this is dropped"]
+pub struct WalkedGuest {
+    shared: Arc<Shared>,
+    code: Arc<Code>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl WalkerBuilder {
+    /// Chooses whether each frame of the host is kept and named. By default they are not:
+    /// then a frame says which of its imports a guest has called, which the guest knows
+    /// itself.
+    #[must_use]
+    pub fn host_frames(mut self, host_frames: HostFrames) -> Self {
+        self.shown.host_frames = host_frames;
+        self
+    }
+
+    /// Chooses whether [`Walker::name`] shows the engine's trampolines. By default it does
+    /// not.
+    #[must_use]
+    pub fn trampolines(mut self, shown: bool) -> Self {
+        self.shown.trampolines = shown;
+        self
+    }
+
+    /// Makes the walker.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WalkPlatform`] where stacks cannot be walked.
+    pub fn build(self) -> Result<Walker, Error> {
+        if !is_supported() {
+            return Err(Error::WalkPlatform);
+        }
+        let codes = Codes::none();
+        Ok(Walker {
+            shared: Arc::new(Shared {
+                shown: self.shown,
+                generation: AtomicU64::new(codes.generation),
+                codes: Mutex::new(Registered {
+                    codes: Arc::new(codes),
+                    times: HashMap::new(),
+                }),
+                names: Mutex::new(Names::new()),
+            }),
+        })
+    }
+}
+
+impl Walker {
+    /// Makes a walker that knows no guests, and shows those alone.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::WalkPlatform`] where stacks cannot be walked.
+    pub fn new() -> Result<Self, Error> {
+        Self::builder().build()
+    }
+
+    /// Returns a builder with the defaults.
+    #[must_use]
+    pub fn builder() -> WalkerBuilder {
+        WalkerBuilder {
+            shown: Shown {
+                host_frames: HostFrames::Omit,
+                trampolines: false,
+            },
+        }
+    }
+
+    /// Makes a guest's frames known until what is returned is dropped. May be called at any
+    /// time, also while the guest runs. Guests that are not registered are host code to a
+    /// walk, which ends where it meets them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::GuestDebug`], [`Error::Pulley`], [`Error::Text`], [`Error::Bytes`];
+    /// [`Error::Hidden`] when the same code is registered, and hidden in one of the two.
+    pub fn register(&self, guest: Guest) -> Result<WalkedGuest, Error> {
+        if guest.code.engine().is_pulley() {
+            return Err(Error::Pulley { guest: guest.name });
+        }
+        let (code, windows) = Code::prepare(guest)?;
+        let mut registered = lock(&self.shared.codes);
+        let codes = Arc::clone(&registered.codes);
+        let code = match codes.starting_at(code.range.start()) {
+            Some(known) if known.hidden != code.hidden => {
+                return Err(Error::Hidden {
+                    guest: code.name(),
+                    known: known.name(),
+                });
+            }
+            Some(known) => {
+                known.add_name(&code.name());
+                Arc::clone(known)
+            }
+            None => {
+                let guest = code.name();
+                let code = Arc::new(code);
+                let more = codes
+                    .with(Arc::clone(&code), windows)
+                    .ok_or(Error::Text { guest })?;
+                self.shared.publish(&mut registered, more);
+                code
+            }
+        };
+        *registered.times.entry(code.range.start()).or_default() += 1;
+        Ok(WalkedGuest {
+            shared: Arc::clone(&self.shared),
+            code,
+        })
+    }
+
+    /// Returns the stack of this thread.
+    #[must_use]
+    #[inline(never)]
+    pub fn capture(&self) -> Backtrace {
+        let mut backtrace = Backtrace::empty();
+        self.capture_into(&mut backtrace);
+        backtrace
+    }
+
+    /// Replaces a backtrace by the stack of this thread. Allocates nothing once it has room,
+    /// but for the first time on a thread.
+    #[inline(never)]
+    pub fn capture_into(&self, backtrace: &mut Backtrace) {
+        self.prepare(backtrace);
+        let omits = self.shared.shown.host_frames == HostFrames::Omit;
+        let end = self.walk(|frame| {
+            if omits {
+                backtrace.push_or_omit(frame);
+            } else {
+                backtrace.push(frame);
+            }
+            ControlFlow::Continue(())
+        });
+        backtrace.set_end(end);
+    }
+
+    /// Visits the frames of this thread's stack, newest first, until the visitor says to
+    /// stop. Each of the host's frames is visited.
+    #[inline(never)]
+    pub fn visit(&self, mut visit: impl FnMut(RawFrame) -> ControlFlow<()>) -> BacktraceEnd {
+        self.walk(&mut visit)
+    }
+
+    /// Returns the frames of a backtrace with their names, newest first.
+    #[must_use]
+    pub fn name(&self, backtrace: &Backtrace) -> Vec<Arc<Frame>> {
+        let mut frames = Vec::new();
+        self.name_into(backtrace, &mut frames);
+        frames
+    }
+
+    /// Replaces `frames` by those of a backtrace.
+    pub fn name_into(&self, backtrace: &Backtrace, frames: &mut Vec<Arc<Frame>>) {
+        frames.clear();
+        lock(&self.shared.names).name(backtrace, self.shared.shown, frames);
+    }
+
+    /// Makes a backtrace of frames that were walked elsewhere, newest first.
+    #[allow(dead_code, reason = "for walks of other threads")]
+    pub(crate) fn assemble(
+        &self,
+        frames: impl IntoIterator<Item = RawFrame>,
+        end: BacktraceEnd,
+    ) -> Backtrace {
+        let mut backtrace = Backtrace::empty();
+        self.prepare(&mut backtrace);
+        let omits = self.shared.shown.host_frames == HostFrames::Omit;
+        for frame in frames {
+            if omits {
+                backtrace.push_or_omit(frame);
+            } else {
+                backtrace.push(frame);
+            }
+        }
+        backtrace.set_end(end);
+        backtrace
+    }
+
+    /// Returns the guests' code that is known now, for walks elsewhere.
+    #[allow(dead_code, reason = "for walks of other threads")]
+    pub(crate) fn code(&self) -> Arc<wasmscope_sample::CodeMap> {
+        Arc::clone(&lock(&self.shared.codes).codes.map)
+    }
+
+    /// Empties a backtrace, and gives it the guests that are known now.
+    fn prepare(&self, backtrace: &mut Backtrace) {
+        backtrace.clear();
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if backtrace
+            .codes
+            .as_ref()
+            .is_none_or(|codes| codes.generation != generation)
+        {
+            backtrace.codes = Some(Arc::clone(&lock(&self.shared.codes).codes));
+        }
+    }
+
+    #[inline(always)]
+    fn walk(&self, visit: impl FnMut(RawFrame) -> ControlFlow<()>) -> BacktraceEnd {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        thread::walk(
+            generation,
+            || Arc::clone(&lock(&self.shared.codes).codes),
+            visit,
+        )
+    }
+}
+
+impl Shared {
+    fn publish(&self, registered: &mut Registered, new: Codes) {
+        let generation = new.generation;
+        registered.codes = Arc::new(new);
+        self.generation.store(generation, Ordering::Release);
+    }
+}
+
+impl WalkedGuest {
+    /// Returns the name that the guest was registered under first.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.code.name()
+    }
+}
+
+impl Drop for WalkedGuest {
+    fn drop(&mut self) {
+        let mut registered = lock(&self.shared.codes);
+        let start = self.code.range.start();
+        if let Some(times) = registered.times.get_mut(&start) {
+            *times = times.saturating_sub(1);
+            if *times > 0 {
+                return;
+            }
+        }
+        registered.times.remove(&start);
+        let id = registered.codes.id_of(&self.code);
+        let fewer = registered.codes.without(&self.code);
+        self.shared.publish(&mut registered, fewer);
+        drop(registered);
+        if let Some(id) = id {
+            lock(&self.shared.names).forget(id);
+        }
+    }
+}
+
+impl fmt::Debug for Walker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Walker")
+            .field("guests", &lock(&self.shared.codes).codes)
+            .field("shown", &self.shared.shown)
+            .finish()
+    }
+}
+
+impl fmt::Debug for WalkedGuest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("WalkedGuest")
+            .field(&self.code.name())
+            .finish()
+    }
+}
