@@ -89,6 +89,8 @@ mod definition;
 mod factory;
 mod fanout;
 mod frames;
+#[doc(hidden)]
+pub mod fuzz;
 mod instance;
 mod listener;
 mod parent;

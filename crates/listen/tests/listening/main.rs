@@ -4,6 +4,7 @@ mod bench;
 mod call_log;
 mod call_timer;
 mod causes;
+mod components;
 mod fakes;
 mod fanout;
 mod latency;
