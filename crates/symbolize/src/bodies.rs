@@ -33,6 +33,12 @@ impl Bodies {
         Self(bodies)
     }
 
+    /// Returns where the body of a function is, by its place among those that the module
+    /// defines.
+    pub(crate) fn defined(&self, index: usize) -> Option<Range<usize>> {
+        self.0.get(index).cloned()
+    }
+
     /// Tells whether the byte at `at` belongs to a body's instructions, rather than
     /// to its declaration of locals or to no body at all.
     pub(crate) fn has_instruction(&self, bytes: &[u8], at: usize) -> bool {

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use wasmparser::BinaryReader;
@@ -116,10 +117,15 @@ impl Module {
     /// instruction is there.
     fn code_at<'a>(&self, bytes: &'a Bytes, offset: WasmOffset) -> Option<&'a [u8]> {
         let (code, at) = (self.sections.code.as_ref()?, offset.0 as usize);
-        let bodies = self.bodies.get_or_init(|| Bodies::read(bytes.all(), code));
-        bodies
+        self.bodies(bytes)?
             .has_instruction(bytes.all(), at)
             .then(|| bytes.range(&(at..code.end)))
+    }
+
+    fn bodies(&self, bytes: &Bytes) -> Option<&Bodies> {
+        let code = self.sections.code.as_ref()?;
+        let bodies = self.bodies.get_or_init(|| Bodies::read(bytes.all(), code));
+        Some(bodies)
     }
 
     fn imports(&self, bytes: &Bytes) -> &Imports {
@@ -169,6 +175,24 @@ impl Symbols {
     pub fn with_debug_loader(mut self, loader: Box<Loader>) -> Self {
         self.external = External::Loader(loader);
         self
+    }
+
+    /// Returns how many core modules there are: 1 for a module, those of a component and of
+    /// what is nested in it for a component, none where the bytes are neither.
+    pub fn modules(&self) -> usize {
+        self.main.parts().modules.len()
+    }
+
+    /// Returns where the body of a function is: from after its size, where its locals are
+    /// declared, to its end. `None` for imports and for what is not there.
+    pub fn body(&self, module: ModuleIndex, func: FuncIndex) -> Option<Range<WasmOffset>> {
+        let module = self.main.module(module)?;
+        let imports = module.imports(&self.main.bytes);
+        self.note(imports.problem.as_ref());
+        let defined = (func.0 as usize).checked_sub(imports.functions.len())?;
+        let body = module.bodies(&self.main.bytes)?.defined(defined)?;
+        let offset = |at| u32::try_from(at).ok().map(WasmOffset);
+        Some(offset(body.start)?..offset(body.end)?)
     }
 
     /// Returns a core module's name, from its name section.

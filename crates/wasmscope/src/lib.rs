@@ -35,6 +35,8 @@
 mod backtrace;
 mod code;
 mod collector;
+#[cfg(feature = "coredump")]
+pub mod core_dump;
 mod error;
 mod failure;
 mod guest;

@@ -33,6 +33,7 @@ fn names_and_calls_are_wasmparsers() {
     for path in guests() {
         let bytes = std::fs::read(&path).unwrap();
         let symbols = Symbols::new(bytes.clone());
+        assert_eq!(symbols.modules(), record::modules(&bytes).len());
         for (module, index) in record::modules(&bytes)
             .iter()
             .zip(0..)
@@ -48,6 +49,16 @@ fn names_and_calls_are_wasmparsers() {
                     assert_eq!(*name.display, format!("<wasm function {func}>"));
                 }
                 names += usize::from(expected.is_some());
+            }
+            for func in (0..module.imports.len() as u32).chain([count, u32::MAX]) {
+                assert_eq!(symbols.body(index, FuncIndex(func)), None);
+            }
+            for (function, func) in module.functions.iter().zip(module.imports.len() as u32..) {
+                // Locals come before the first instruction; the last is a byte, `end`.
+                let body = symbols.body(index, FuncIndex(func)).unwrap();
+                let instruction = |at: Option<&usize>| WasmOffset(*at.unwrap() as u32);
+                assert!(body.start < instruction(function.instructions.first()));
+                assert_eq!(body.end.0 - 1, instruction(function.instructions.last()).0);
             }
             for function in &module.functions {
                 let mut calls = function.calls.iter().peekable();
