@@ -18,9 +18,9 @@ use record::{Limits, Play};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use wasmscope::Listening;
 use wasmscope::listen::{BoxListener, Call, Definition, Stack};
-use wasmtime::WasmBacktrace;
+use wasmscope::{FrameKind, Guest as Registered, Listening, Walker};
+use wasmtime::{StoreContextMut, WasmBacktrace};
 
 /// Deep stacks need room.
 fn with_room(test: impl FnOnce() + Send + 'static) {
@@ -77,7 +77,7 @@ fn the_record_is_the_engines() {
         };
         for (seed, limits) in [(1, DEEP), (2, switching), (3, switching)] {
             let guest = Rc::clone(&here);
-            let look = move |store: wasmtime::StoreContextMut<'_, u32>, play: &Play| {
+            let look = move |store: StoreContextMut<'_, u32>, play: &Play| {
                 let engines = WasmBacktrace::force_capture(&store);
                 assert_eq!(engines.frames().len(), play.entries.len());
                 for (frame, entry) in engines.frames().iter().zip(play.entries.iter().rev()) {
@@ -159,4 +159,56 @@ fn listeners_see_stores_in_stores() {
         ..MIXED
     };
     with_room(move || listeners_see(&[stores; 5]));
+}
+
+/// A walker sees the whole thread: guests of every store, on every stack.
+fn walkers_see(plays: &[Limits]) {
+    let (here, on_fibers) = guests(None);
+    let walker = Walker::new().unwrap();
+    let _registered = [&here, &on_fibers].map(|compiled| {
+        let guest = Registered::module("guest", &compiled.module);
+        walker
+            .register(guest.bytes(compiled.guest.bytes.clone()))
+            .unwrap()
+    });
+    let guests = [Rc::clone(&here), Rc::clone(&on_fibers)];
+    let look = Rc::new(move |_: StoreContextMut<'_, u32>, play: &Play| {
+        let backtrace = walker.capture();
+        assert!(backtrace.end().is_whole(), "{:?}", backtrace.end());
+        let frames = walker.name(&backtrace);
+        let mut frames = frames.iter().filter(|frame| frame.kind == FrameKind::Guest);
+        for entry in play.entries.iter().rev() {
+            let frame = frames.next().expect("no frame is missing");
+            let [here, on_fibers] = &guests;
+            let guest = if host::is_on_fiber(entry.store) {
+                on_fibers
+            } else {
+                here
+            };
+            assert_eq!(frame.function, Some(entry.function.index()));
+            let site = guest.guest.site(entry.function, entry.step);
+            assert_eq!(frame.offset, Some(site));
+        }
+        assert_eq!(frames.count(), 0, "no more frames than were entered");
+    });
+    for (seed, limits) in plays.iter().enumerate() {
+        let played = play(seed as u64, *limits, &here, &on_fibers, look.clone());
+        assert!(played.looks > 5, "{} looks", played.looks);
+        assert!(played.deepest >= limits.frames, "{}", played.deepest);
+    }
+}
+
+#[test]
+fn walkers_see_ten_thousand_frames() {
+    with_room(|| walkers_see(&[DEEP]));
+}
+
+#[test]
+fn walkers_see_stores_in_stores() {
+    let stores = Limits {
+        fibers: 0,
+        continuations: 0,
+        ..MIXED
+    };
+    with_room(move || walkers_see(&[stores; 5]));
 }
