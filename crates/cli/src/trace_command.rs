@@ -46,7 +46,7 @@ fn trace(plan: &TracePlan, progress: &mut Progress) -> Result<i32> {
     }
     progress.phase(&format!("compiling {}", file.name));
     let engine = engine::new(&plan.guest.settings)?;
-    let tracer = tracer(plan, &file.name);
+    let tracer = tracer(plan, &file.name, file.kind);
     let listening = Listening::builder(tracer.clone())
         .exit_status(|error| error.downcast_ref::<I32Exit>().map(|exit| exit.0))
         .build();
@@ -74,8 +74,11 @@ fn trace(plan: &TracePlan, progress: &mut Progress) -> Result<i32> {
     Ok(status)
 }
 
-fn tracer(plan: &TracePlan, title: &str) -> Tracer {
-    let select = plan.select.clone();
+fn tracer(plan: &TracePlan, title: &str, kind: Kind) -> Tracer {
+    let select = match kind {
+        Kind::Component => plan.select.clone().of_component(),
+        _ => plan.select.clone(),
+    };
     let mut builder = Tracer::builder()
         .title(title)
         .format(plan.format)

@@ -11,6 +11,7 @@ use crate::datum::comma;
 use crate::event::{Arguments, End, Event, Writer, explain};
 use crate::json::{put, string, write_value};
 use crate::subject::named;
+use crate::typed::{self, Typed};
 
 /// Writes Chrome's format.
 #[derive(Debug)]
@@ -58,8 +59,18 @@ impl Writer for Chrome {
 
     fn open(&mut self, event: &Event<'_>, arguments: &Arguments<'_>, out: &mut Vec<u8>) {
         head('B', event, out);
-        match arguments.decoded {
-            Some(decoded) => {
+        match (arguments.decoded, arguments.typed) {
+            (None, Some(Typed::Values(values))) => {
+                let params = event.subject.signature.iter();
+                let names = params.flat_map(|signature| &signature.params);
+                for (at, ((name, _), value)) in names.zip(values).enumerate() {
+                    comma(at, out);
+                    string(name, out);
+                    put(out, ":");
+                    typed::write_value(value, out);
+                }
+            }
+            (Some(decoded), _) => {
                 for (at, (name, datum)) in decoded.iter().enumerate() {
                     comma(at, out);
                     string(name, out);
@@ -68,7 +79,7 @@ impl Writer for Chrome {
                     let _ = datum.write_json(out);
                 }
             }
-            None => {
+            (None, typed) => {
                 let values = named(&event.subject.params, arguments.values.iter());
                 for (at, (name, value)) in values.enumerate() {
                     comma(at, out);
@@ -78,6 +89,11 @@ impl Writer for Chrome {
                     }
                     put(out, ":");
                     write_value(value, out);
+                }
+                if let Some(Typed::Damaged(error)) = typed {
+                    comma(arguments.values.len(), out);
+                    put(out, "\"not lifted\":");
+                    string(&error.to_string(), out);
                 }
             }
         }
@@ -101,6 +117,26 @@ impl Writer for Chrome {
                     put(out, ":");
                     let _ = datum.write_json(out);
                 }
+            }
+            End::Return {
+                typed: Some(Typed::Later),
+                ..
+            } => put(out, "\"result\":\"later\""),
+            End::Return {
+                typed: Some(Typed::Values(values)),
+                ..
+            } => {
+                if let Some(value) = values.first() {
+                    put(out, "\"result\":");
+                    typed::write_value(value, out);
+                }
+            }
+            End::Return {
+                typed: Some(Typed::Damaged(error)),
+                ..
+            } => {
+                put(out, "\"not lifted\":");
+                string(&error.to_string(), out);
             }
             End::Return { values, .. } => {
                 for (at, (name, value)) in named(&event.subject.results, values.iter()).enumerate()

@@ -4,6 +4,7 @@
 //! gone when it is written, so a trace of any length needs the same memory.
 
 use crate::subject::Subject;
+use crate::typed::Typed;
 use crate::wasi::{Decoded, Outcome};
 use std::error::Error;
 use std::time::Duration;
@@ -30,6 +31,9 @@ pub(crate) struct Event<'a> {
 pub(crate) struct Arguments<'a> {
     pub(crate) values: Values<'a>,
     pub(crate) decoded: Option<&'a Decoded>,
+    pub(crate) typed: Option<&'a Typed>,
+    /// Whether the call is told later than it happened.
+    pub(crate) is_deferred: bool,
 }
 
 /// How a call ends.
@@ -38,6 +42,7 @@ pub(crate) enum End<'a> {
     Return {
         values: Values<'a>,
         decoded: Option<&'a Outcome>,
+        typed: Option<&'a Typed>,
     },
     TailCall,
     Abort(&'a Cause<'a>),

@@ -30,16 +30,26 @@ pub enum Format {
     /// | `stack` | the execution stack, counted from 1: within one, calls nest |
     /// | `depth` | how many traced calls are open around it on its stack |
     /// | `kind` | `guest` or `host` |
-    /// | `module`, `function`, `index` | who is called; of an import, what it is imported as |
+    /// | `module`, `function`, `index` | who is called; of an import, what it is imported as; of a component function, its interface and its name in WIT |
     /// | `args` | of an open: a list of `type`, `value` and, where it is known, `name` |
+    /// | `deferred` | of an open: `true` where the guest may not be interrupted, so that the event is told later, with the time of then |
+    /// | `not_lifted` | of a component function: why `args` or `results` are the core function's, and not its own |
     /// | `decoded` | of a call of WASI: an open has the arguments by name, a close `errno` and `outputs` |
     /// | `end` | of a close: `return`, `tail call` or `abort` |
-    /// | `results` | of a return, as `args` |
+    /// | `results` | of a return, as `args`; `null` where an `async` call's results come later |
     /// | `cause` | of an abort: its `kind` and, where there is more to say, a `message`, or the `status` of an exit |
     ///
     /// A value of 64 bits is a string, since numbers in JSON are often read as `f64`; so
     /// are vectors (hexadecimal) and floats that are no number of JSON (`inf`, `-inf`,
     /// `nan:0x400000`). A null reference is `null`, another one the name of its kind.
+    ///
+    /// A component function's values have the type that WIT writes. Records are objects,
+    /// lists and tuples arrays, a `list<u8>` a string, or `{"hex":...,"length":...}` where
+    /// it is not UTF-8 and `{"text":...,"length":...}` where it was cut; a map is an array of pairs. Enums are strings, flags arrays of
+    /// those that are set, other cases an object of one member: `{"ok":7}`,
+    /// `{"case":null}`. An option is its value or `null`, and `{"some":...}` where that
+    /// value is an option again. A handle is its text, `"output-stream #3"`. A list that
+    /// was cut is `{"items":[...],"length":...}`, a string `{"text":...,"more":...}`.
     Json,
     /// Chrome's trace events, for Perfetto and `chrome://tracing`: a track for each
     /// execution stack.

@@ -7,8 +7,10 @@ use crate::datum::{comma, json_string, write_json_record};
 use crate::event::{Arguments, End, Event, Writer, explain};
 use crate::subject::named;
 use crate::text::shown;
+use crate::typed::{self, Typed};
 use std::fmt::Display;
 use std::io::Write;
+use wasmscope_listen::component;
 use wasmscope_listen::{Cause, Reference, Value, Values};
 
 /// Writes JSON.
@@ -20,7 +22,24 @@ impl Writer for Json {
 
     fn open(&mut self, event: &Event<'_>, arguments: &Arguments<'_>, out: &mut Vec<u8>) {
         head("open", event, out);
-        values("args", &event.subject.params, arguments.values, out);
+        if arguments.is_deferred {
+            put(out, ",\"deferred\":true");
+        }
+        match (arguments.typed, &event.subject.signature) {
+            (Some(Typed::Values(values)), Some(signature)) => {
+                let params = signature.params.iter();
+                typed(
+                    "args",
+                    params.map(|(name, ty)| (Some(&**name), &**ty)),
+                    values,
+                    out,
+                );
+            }
+            (damage, _) => {
+                values("args", &event.subject.params, arguments.values, out);
+                not_lifted(damage, out);
+            }
+        }
         if let Some(decoded) = arguments.decoded {
             put(out, ",\"decoded\":");
             // A vector takes all bytes.
@@ -35,9 +54,20 @@ impl Writer for Json {
             End::Return {
                 values: results,
                 decoded,
+                typed: lifted,
             } => {
                 put(out, ",\"end\":\"return\"");
-                values("results", &event.subject.results, *results, out);
+                match (lifted, &event.subject.signature) {
+                    (Some(Typed::Values(values)), Some(signature)) => {
+                        let types = signature.result.iter();
+                        typed("results", types.map(|ty| (None, &**ty)), values, out);
+                    }
+                    (Some(Typed::Later), _) => put(out, ",\"results\":null"),
+                    _ => {
+                        values("results", &event.subject.results, *results, out);
+                        not_lifted(*lifted, out);
+                    }
+                }
                 if let Some(outcome) = decoded
                     && let Some(errno) = &outcome.errno
                 {
@@ -112,6 +142,39 @@ fn values(field: &str, names: &[Option<String>], values: Values<'_>, out: &mut V
         put(out, "}");
     }
     put(out, "]");
+}
+
+/// Writes the values of a component function, with their names and types.
+fn typed<'a>(
+    field: &str,
+    types: impl Iterator<Item = (Option<&'a str>, &'a str)>,
+    values: &[component::Value],
+    out: &mut Vec<u8>,
+) {
+    put(out, format_args!(",\"{field}\":["));
+    for (at, ((name, ty), value)) in types.zip(values).enumerate() {
+        comma(at, out);
+        put(out, "{");
+        if let Some(name) = name {
+            put(out, "\"name\":");
+            string(name, out);
+            put(out, ",");
+        }
+        put(out, "\"type\":");
+        string(ty, out);
+        put(out, ",\"value\":");
+        typed::write_value(value, out);
+        put(out, "}");
+    }
+    put(out, "]");
+}
+
+/// Says why values of a component function are not there.
+fn not_lifted(typed: Option<&Typed>, out: &mut Vec<u8>) {
+    if let Some(Typed::Damaged(error)) = typed {
+        put(out, ",\"not_lifted\":");
+        string(&error.to_string(), out);
+    }
 }
 
 /// Writes a value so that every reader of JSON gets all its bits.

@@ -57,6 +57,7 @@ mod subject;
 mod text;
 mod threads;
 mod tracer;
+mod typed;
 pub mod wasi;
 
 pub use builder::Builder;

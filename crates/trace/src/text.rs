@@ -8,16 +8,19 @@
 //!   fib = 1
 //!   wasi.fd_write(1, ["hello\n"]) = 6 (errno success)
 //!   check(1) => tail call
+//!   wasi:cli/environment@0.2.0#get-arguments() = ["guest", "--fast"]
 //!   fail(1) ! trap: wasm `unreachable` instruction executed
 //! main ! trap: wasm `unreachable` instruction executed
 //! ```
 
 use crate::datum::Plain;
 use crate::event::{Arguments, End, Event, Writer, explain};
+use crate::typed::Typed;
 use crate::wasi::Outcome;
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::Write;
 use wasmscope_listen::Value;
+use wasmscope_listen::component::{self, LiftError};
 
 /// Deeper calls are not indented further, so that a deep recursion does not become a
 /// file of blanks; their depth is written before them.
@@ -75,6 +78,15 @@ impl Text {
         }
     }
 
+    fn damage(&self, error: &LiftError, out: &mut Vec<u8>) {
+        out.push(b' ');
+        self.paint(
+            YELLOW,
+            &format_args!("({})", Plain(&error.to_string())),
+            out,
+        );
+    }
+
     fn outcome(&self, outcome: &Outcome, out: &mut Vec<u8>) {
         let Some(errno) = &outcome.errno else {
             return put(out, " = ()");
@@ -102,16 +114,18 @@ impl Writer for Text {
     fn open(&mut self, event: &Event<'_>, arguments: &Arguments<'_>, out: &mut Vec<u8>) {
         self.begin_line(event, out);
         out.push(b'(');
-        match arguments.decoded {
-            Some(decoded) => {
-                for (at, (_, datum)) in decoded.iter().enumerate() {
-                    separate(at, out);
-                    put(out, datum);
-                }
-            }
-            None => list(arguments.values.iter(), out),
+        match (arguments.decoded, arguments.typed) {
+            (Some(decoded), _) => list(decoded.iter().map(|(_, datum)| datum), out),
+            (None, Some(Typed::Values(values))) => list(values.iter().map(Readable), out),
+            (None, _) => list(arguments.values.iter().map(shown), out),
         }
         out.push(b')');
+        if let Some(Typed::Damaged(error)) = arguments.typed {
+            self.damage(error, out);
+        }
+        if arguments.is_deferred {
+            put(out, " (told later)");
+        }
         self.unended = Some(event.id);
     }
 
@@ -125,15 +139,18 @@ impl Writer for Text {
                 decoded: Some(outcome),
                 ..
             } => self.outcome(outcome, out),
-            End::Return { values, .. } => {
-                put(out, " = ");
-                match (values.len(), values.get(0)) {
-                    (1, Some(value)) => put(out, shown(value)),
-                    _ => {
-                        out.push(b'(');
-                        list(values.iter(), out);
-                        out.push(b')');
-                    }
+            End::Return {
+                typed: Some(Typed::Values(values)),
+                ..
+            } => returned(values.iter().map(Readable), out),
+            End::Return {
+                typed: Some(Typed::Later),
+                ..
+            } => put(out, " = (later)"),
+            End::Return { values, typed, .. } => {
+                returned(values.iter().map(shown), out);
+                if let Some(Typed::Damaged(error)) = typed {
+                    self.damage(error, out);
                 }
             }
             End::TailCall => put(out, " => tail call"),
@@ -166,10 +183,34 @@ fn separate(at: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn list(values: impl Iterator<Item = Value>, out: &mut Vec<u8>) {
+fn list(values: impl Iterator<Item = impl Display>, out: &mut Vec<u8>) {
     for (at, value) in values.enumerate() {
         separate(at, out);
-        put(out, shown(value));
+        put(out, value);
+    }
+}
+
+/// Writes results: one as it is, others in brackets.
+fn returned(values: impl Iterator<Item = impl Display>, out: &mut Vec<u8>) {
+    put(out, " = ");
+    let mut values = values.peekable();
+    let first = values.next();
+    match (first, values.peek()) {
+        (Some(only), None) => put(out, only),
+        (first, _) => {
+            out.push(b'(');
+            list(first.into_iter().chain(values), out);
+            out.push(b')');
+        }
+    }
+}
+
+/// A component's value in its alternate form: bytes as text.
+struct Readable<'v>(&'v component::Value);
+
+impl Display for Readable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
     }
 }
 

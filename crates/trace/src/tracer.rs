@@ -8,6 +8,7 @@ use crate::sink::Sink;
 use crate::stacks::Stacks;
 use crate::subject::Subject;
 use crate::threads::Threads;
+use crate::typed::Typed;
 use crate::wasi::Limits;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -247,9 +248,12 @@ impl Listener for Traced {
             .subject
             .wasi
             .map(|wasi| wasi.arguments(values.words(), &memory, &options.limits));
+        let typed = Typed::params(call, &options.limits);
         let arguments = Arguments {
             values,
             decoded: decoded.as_ref(),
+            typed: typed.as_ref(),
+            is_deferred: call.is_deferred(),
         };
         let mut trace = self.shared.lock();
         if parent.is_none() {
@@ -272,9 +276,14 @@ impl Listener for Traced {
             let limits = &self.shared.options.limits;
             wasi.outcome(call.params().words(), results.words(), &memory, limits)
         });
+        let typed = match opened.id {
+            0 => None,
+            _ => Typed::results(call, results, &self.shared.options.limits),
+        };
         let end = End::Return {
             values: results,
             decoded: decoded.as_ref(),
+            typed: typed.as_ref(),
         };
         self.close(opened, &end);
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 /// A component's value, lifted from its memory.
 ///
-/// Displays as [WAVE] writes it, with `...` where something was left out:
+/// Displays as [WAVE] writes it, with `...` where something was left out; with `{:#}`, a
+/// `list<u8>` shows as text:
 ///
 /// ```
 /// use wasmscope_listen::component::{HandleKind, Value};
@@ -13,6 +14,9 @@ use std::sync::Arc;
 /// assert_eq!(some.to_string(), r#"some("a\n")"#);
 /// let handle = Value::Handle { kind: HandleKind::Own, resource: None, index: 3 };
 /// assert_eq!(handle.to_string(), "resource #3");
+///
+/// let bytes = Value::Bytes { bytes: b"hi\n".to_vec(), more: 0 };
+/// assert_eq!(format!("{bytes} {bytes:#}"), r#"[104, 105, 10] b"hi\n""#);
 /// ```
 ///
 /// Two values are equal when all their bits are: a NaN equals itself, and zero does not

@@ -1,7 +1,8 @@
 //! Values as text: the WebAssembly Value Encoding, `wasm-wave`.
 //!
 //! What it has no form for is written in the spirit of it: `...` where a string or list
-//! was cut, a map as a list of pairs, a handle as its kind and number.
+//! was cut, a map as a list of pairs, a handle as its kind and number. The alternate form,
+//! `{:#}`, shows a `list<u8>` as text, since that is what it most often is: `b"hello\n"`.
 
 use std::fmt::{self, Display, Write};
 
@@ -34,6 +35,7 @@ impl Display for Value {
                 f.write_char('"')?;
                 f.write_str(if *more == 0 { "" } else { "..." })
             }
+            Self::Bytes { bytes, more } if f.alternate() => quoted(f, bytes, *more),
             Self::Bytes { bytes, more } => list(f, '[', bytes, *more, ']'),
             Self::List { values, more } => list(f, '[', values, *more, ']'),
             Self::Map { entries, more } => {
@@ -51,7 +53,8 @@ impl Display for Value {
                     .filter(|(_, value)| !matches!(value, Self::Option(None)));
                 let mut comma = "";
                 for (name, value) in told {
-                    write!(f, "{comma}{name}: {value}")?;
+                    write!(f, "{comma}{name}: ")?;
+                    Display::fmt(value, f)?;
                     comma = ", ";
                 }
                 f.write_str(if comma.is_empty() { ":}" } else { "}" })
@@ -64,7 +67,10 @@ impl Display for Value {
             Self::Enum(name) => label(f, name),
             Self::Flags(names) => list(f, '{', names, 0, '}'),
             Self::Option(None) => f.write_str("none"),
-            Self::Option(Some(value)) => write!(f, "some({value})"),
+            Self::Option(Some(value)) => {
+                f.write_str("some")?;
+                payload(f, Some(value))
+            }
             Self::Result(result) => {
                 let (name, value) = match result {
                     Ok(value) => ("ok", value),
@@ -97,7 +103,11 @@ struct Pair<'a>(&'a Value, &'a Value);
 
 impl Display for Pair<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "({}, {})", self.0, self.1)
+        f.write_char('(')?;
+        Display::fmt(self.0, f)?;
+        f.write_str(", ")?;
+        Display::fmt(self.1, f)?;
+        f.write_char(')')
     }
 }
 
@@ -111,7 +121,8 @@ fn list(
     f.write_char(open)?;
     let mut comma = "";
     for value in values {
-        write!(f, "{comma}{value}")?;
+        f.write_str(comma)?;
+        Display::fmt(value, f)?;
         comma = ", ";
     }
     if more > 0 {
@@ -131,9 +142,29 @@ fn label(f: &mut fmt::Formatter<'_>, name: &str) -> fmt::Result {
 
 fn payload(f: &mut fmt::Formatter<'_>, value: Option<&Value>) -> fmt::Result {
     match value {
-        Some(value) => write!(f, "({value})"),
+        Some(value) => {
+            f.write_char('(')?;
+            Display::fmt(value, f)?;
+            f.write_char(')')
+        }
         None => Ok(()),
     }
+}
+
+/// Writes bytes as text, and those that are none in hexadecimal.
+fn quoted(f: &mut fmt::Formatter<'_>, bytes: &[u8], more: u64) -> fmt::Result {
+    f.write_str("b\"")?;
+    for chunk in bytes.utf8_chunks() {
+        chunk
+            .valid()
+            .chars()
+            .try_for_each(|value| escape(f, value))?;
+        for byte in chunk.invalid() {
+            write!(f, "\\x{byte:02x}")?;
+        }
+    }
+    f.write_char('"')?;
+    f.write_str(if more == 0 { "" } else { "..." })
 }
 
 /// Writes a character so that it is read back the same and does nothing to a terminal.

@@ -51,6 +51,8 @@ pub type Ended = Result<Vec<Value>, Cause<'static>>;
 pub struct Guest {
     /// The instance that listeners read.
     pub instance: FakeInstance,
+    /// Whether events are told later than they happened, as [`Call::is_deferred`] says.
+    pub is_deferred: bool,
     functions: Vec<Function>,
     opens: Vec<Open>,
 }
@@ -77,6 +79,7 @@ impl Guest {
         });
         Self {
             instance: FakeInstance::new(),
+            is_deferred: false,
             functions: functions.collect(),
             opens: Vec::new(),
         }
@@ -217,6 +220,10 @@ impl Site for GuestSite<'_> {
             let (open, definition) = self.open(key)?;
             (!open.slot.is_empty()).then(|| Parent::new(definition, &open.slot, key))
         })
+    }
+
+    fn is_deferred(&self) -> bool {
+        self.guest.is_deferred
     }
 }
 

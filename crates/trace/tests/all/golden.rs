@@ -2,11 +2,16 @@
 //!
 //! `BLESS=1 cargo test -p wasmscope-trace` writes them anew.
 
+use crate::components;
 use crate::fixture::{Bytes, builder, play};
 use std::path::PathBuf;
-use wasmscope_trace::{Builder, Format};
+use wasmscope_trace::{Builder, Format, Tracer};
 
 fn check(name: &str, builder: Builder) -> String {
+    check_played(name, builder, play)
+}
+
+fn check_played(name: &str, builder: Builder, play: impl FnOnce(&Tracer)) -> String {
     let bytes = Bytes::default();
     play(&builder.write_to(bytes.clone()));
     let found = bytes.text();
@@ -56,4 +61,29 @@ fn only_imports() {
         "imports.txt",
         builder().select(|definition| definition.is_host()),
     );
+}
+
+#[test]
+fn components_as_text() {
+    let found = check_played("components.txt", builder(), components::play);
+    let controls = |character: char| character.is_control() && character != '\n';
+    assert!(!found.contains(controls), "a terminal would obey");
+}
+
+#[test]
+fn components_as_json() {
+    let json = builder().format(Format::Json);
+    let found = check_played("components.jsonl", json, components::play);
+    for line in found.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(event.is_object());
+    }
+}
+
+#[test]
+fn components_as_chrome() {
+    let chrome = builder().format(Format::Chrome);
+    let found = check_played("components.json", chrome, components::play);
+    let events: Vec<serde_json::Value> = serde_json::from_str(&found).unwrap();
+    assert!(events.len() > 10);
 }

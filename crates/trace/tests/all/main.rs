@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests that is how to fail")]
 
 mod cases;
+mod components;
 mod documents;
 mod fixture;
 mod fuzz;
