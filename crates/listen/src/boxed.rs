@@ -24,7 +24,10 @@ pub struct BoxListener(Arc<dyn Erased>);
 /// [`Listener`] with its state in a slot. Everything is passed in registers, so that what
 /// a listener does not look at costs nothing.
 trait Erased: Send + Sync {
+    /// The slot is empty: a state that is in it is forgotten.
     fn before(&self, site: &dyn Site, slot: &mut Slot);
+    /// As `after`, with results of the types that the definition says.
+    fn returned(&self, site: &dyn Site, words: &[u64], slot: &mut Slot);
     fn after(&self, site: &dyn Site, types: &[ValueType], words: &[u64], slot: &mut Slot);
     fn tail_call(&self, site: &dyn Site, slot: &mut Slot);
     fn abort(&self, site: &dyn Site, cause: &Cause<'_>, slot: &mut Slot);
@@ -33,7 +36,14 @@ trait Erased: Send + Sync {
 impl<L: Listener> Erased for L {
     #[inline]
     fn before(&self, site: &dyn Site, slot: &mut Slot) {
-        slot.put::<L>(Listener::before(self, &Call::new(site)));
+        slot.fill::<L>(Listener::before(self, &Call::new(site)));
+    }
+
+    #[inline]
+    fn returned(&self, site: &dyn Site, words: &[u64], slot: &mut Slot) {
+        if let Some(state) = slot.take::<L>() {
+            Listener::after(self, &Call::new(site), Values::results(site, words), state);
+        }
     }
 
     #[inline]
@@ -70,7 +80,7 @@ impl BoxListener {
     /// When the listener panics the slot is left as it was.
     #[inline]
     pub fn before(&self, call: &Call<'_>, slot: &mut Slot) {
-        self.0.before(call.site, slot);
+        self.borrow().before(call, slot);
     }
 
     /// Closes a call that returned, if `slot` holds this listener's state.
@@ -110,14 +120,20 @@ impl ListenerRef<'_> {
     /// As [`BoxListener::before`].
     #[inline]
     pub fn before(self, call: &Call<'_>, slot: &mut Slot) {
-        self.0.before(call.site, slot);
+        if slot.is_empty() {
+            self.0.before(call.site, slot);
+        } else {
+            let mut fresh = Slot::new();
+            self.0.before(call.site, &mut fresh);
+            *slot = fresh;
+        }
     }
 
-    /// As [`BoxListener::after`].
+    /// As [`BoxListener::after`], with results whose types are those of the call's
+    /// definition. `words` is what [`Values::new`] takes.
     #[inline]
-    pub fn after(self, call: &Call<'_>, results: Values<'_>, slot: &mut Slot) {
-        self.0
-            .after(call.site, results.types(), results.words(), slot);
+    pub fn after(self, call: &Call<'_>, words: &[u64], slot: &mut Slot) {
+        self.0.returned(call.site, words, slot);
     }
 }
 

@@ -131,6 +131,17 @@ impl Slot {
         }
     }
 
+    /// Makes an empty slot in place, in one store. What is there is forgotten.
+    #[inline]
+    pub fn new_in(place: &mut MaybeUninit<Self>) -> &mut Self {
+        // SAFETY: nothing but the kind needs to be initialised: it says that there is
+        // nothing in the words.
+        unsafe {
+            (&raw mut (*place.as_mut_ptr()).kind).write(None);
+            place.assume_init_mut()
+        }
+    }
+
     /// Tells whether no state is in it: `before` has not returned, or the call is closed.
     #[must_use]
     #[inline]
@@ -138,12 +149,9 @@ impl Slot {
         self.kind.is_none()
     }
 
-    /// Puts a listener's state in; drops the one that was there.
+    /// Puts a listener's state in; one that was there is forgotten, not dropped.
     #[inline]
-    pub(crate) fn put<L: Listener>(&mut self, state: L::State) {
-        if !self.is_empty() {
-            *self = Self::new();
-        }
+    pub(crate) fn fill<L: Listener>(&mut self, state: L::State) {
         write(&mut self.words, state);
         self.kind = Some(KindOf::<L>::KIND);
     }
@@ -151,15 +159,21 @@ impl Slot {
     /// Takes a listener's state out, or `None` when another type or nothing is there.
     #[inline]
     pub(crate) fn take<L: Listener>(&mut self) -> Option<L::State> {
-        let kind = self.kind?;
-        // Nearly always the very same kind; a second copy of it is possible.
-        if !std::ptr::eq(kind, KindOf::<L>::KIND) && kind.id != TypeId::of::<L::State>() {
+        let is_very_same = |kind: &'static Kind| std::ptr::eq(kind, KindOf::<L>::KIND);
+        if !self.kind.is_some_and(is_very_same) && !self.is_copy_of::<L>() {
             return None;
         }
         self.kind = None;
         // SAFETY: `kind` said that this type is here; now it says that nothing is, so it
         // is not read again.
         Some(unsafe { read::<L::State>(&self.words) })
+    }
+
+    /// Tells whether the kind is that of the listener's state: a second copy of it is possible.
+    #[cold]
+    fn is_copy_of<L: Listener>(&self) -> bool {
+        self.kind
+            .is_some_and(|kind| kind.id == TypeId::of::<L::State>())
     }
 
     /// Finds an `S` that `wanted` accepts, in the state or the states that it shows.

@@ -10,6 +10,7 @@
 
 use std::fmt;
 
+use crate::call::Site;
 use crate::value::{Value, ValueType};
 
 /// A typed view of flattened values.
@@ -24,8 +25,22 @@ use crate::value::{Value, ValueType};
 /// ```
 #[derive(Clone, Copy, Default)]
 pub struct Values<'a> {
-    types: &'a [ValueType],
+    types: Types<'a>,
     words: &'a [u64],
+}
+
+/// Says what types the values are of.
+#[derive(Clone, Copy)]
+enum Types<'a> {
+    Given(&'a [ValueType]),
+    /// The results of a call: looked up when somebody asks.
+    ResultsOf(&'a dyn Site),
+}
+
+impl Default for Types<'_> {
+    fn default() -> Self {
+        Self::Given(&[])
+    }
 }
 
 impl<'a> Values<'a> {
@@ -36,28 +51,43 @@ impl<'a> Values<'a> {
     #[must_use]
     #[inline]
     pub const fn new(types: &'a [ValueType], words: &'a [u64]) -> Self {
-        Self { types, words }
+        Self {
+            types: Types::Given(types),
+            words,
+        }
+    }
+
+    /// Views `words` as the results of a call, which has their types.
+    #[inline]
+    pub(crate) fn results(site: &'a dyn Site, words: &'a [u64]) -> Self {
+        Self {
+            types: Types::ResultsOf(site),
+            words,
+        }
     }
 
     /// Returns how many values there are.
     #[must_use]
     #[inline]
-    pub const fn len(self) -> usize {
-        self.types.len()
+    pub fn len(self) -> usize {
+        self.types().len()
     }
 
     /// Tells whether there are none.
     #[must_use]
     #[inline]
-    pub const fn is_empty(self) -> bool {
-        self.types.is_empty()
+    pub fn is_empty(self) -> bool {
+        self.types().is_empty()
     }
 
     /// Returns the types.
     #[must_use]
     #[inline]
-    pub const fn types(self) -> &'a [ValueType] {
-        self.types
+    pub fn types(self) -> &'a [ValueType] {
+        match self.types {
+            Types::Given(types) => types,
+            Types::ResultsOf(site) => &site.definition().results,
+        }
     }
 
     /// Returns the words behind the values.
@@ -71,8 +101,9 @@ impl<'a> Values<'a> {
     #[must_use]
     #[inline]
     pub fn get(self, index: usize) -> Option<Value> {
-        let ty = *self.types.get(index)?;
-        let at = self.types[..index].iter().map(|ty| ty.words()).sum();
+        let types = self.types();
+        let ty = *types.get(index)?;
+        let at = types[..index].iter().map(|ty| ty.words()).sum();
         Value::read(ty, self.words.get(at..)?)
     }
 
@@ -91,7 +122,7 @@ impl<'a> IntoIterator for Values<'a> {
     #[inline]
     fn into_iter(self) -> ValuesIter<'a> {
         ValuesIter {
-            types: self.types.iter(),
+            types: self.types().iter(),
             words: self.words,
         }
     }
@@ -112,7 +143,7 @@ impl fmt::Debug for Values<'_> {
 /// Two lists of values are equal when their types and all bits are.
 impl PartialEq for Values<'_> {
     fn eq(&self, other: &Self) -> bool {
-        self.types == other.types && self.iter().eq(other.iter())
+        self.types() == other.types() && self.iter().eq(other.iter())
     }
 }
 

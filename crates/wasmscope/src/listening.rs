@@ -28,6 +28,7 @@ mod probe;
 mod reach;
 mod scope;
 mod site;
+mod spilled;
 mod store_calls;
 
 pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, Taken};

@@ -79,13 +79,14 @@ fn make<E: Exports>(shared: &Shared, instance: &mut E) -> Option<u32> {
         .into_func()?;
     let context = StoreContext::of(instance.store(), function, store.address())?;
     let switches = switches(&module, instance);
+    let probes = current::with(instance.store(), |calls, _| match calls.factory.clone() {
+        Some(factory) => module.probes(&*factory),
+        None => module.usual_probes(&*shared.factory),
+    })?;
+    let mut attached = Attached::new(module, probes, switches);
+    attached.find(|name| instance.export(name));
 
     current::with(instance.store(), |calls, reach| {
-        let probes = match calls.factory.clone() {
-            Some(factory) => module.probes(&*factory),
-            None => module.usual_probes(&*shared.factory),
-        };
-        let attached = Attached::new(module, probes, switches);
         attached.switch(reach);
         calls.exit = context.exit_slot();
         calls.context = Some(context);

@@ -4,7 +4,6 @@ use super::guarded::Guards;
 use super::module::ListenedModule;
 use super::probe::Probe;
 use super::reach::Reach;
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmscope_listen::{InstanceId, Value};
@@ -19,8 +18,8 @@ pub(super) struct Attached {
     /// The globals whose bits switch the probes, 32 each.
     pub(super) switches: Vec<Global>,
     pub(super) guards: Guards,
-    memories: RefCell<Vec<Option<Memory>>>,
-    globals: RefCell<Vec<Option<Global>>>,
+    memories: Vec<Option<Memory>>,
+    globals: Vec<Option<Global>>,
 }
 
 /// Returns a number that no instance of the process had before.
@@ -37,8 +36,8 @@ impl Attached {
     ) -> Self {
         Self {
             id: new_instance_id(),
-            memories: RefCell::new(vec![None; module.memories as usize]),
-            globals: RefCell::new(vec![None; module.globals as usize]),
+            memories: Vec::new(),
+            globals: Vec::new(),
             module,
             probes,
             switches,
@@ -46,30 +45,29 @@ impl Attached {
         }
     }
 
-    /// Returns a memory: found before, or among the exports of the instance that called.
-    pub(super) fn memory(&self, index: u32, reach: &dyn Reach) -> Option<Memory> {
-        let mut memories = self.memories.borrow_mut();
-        let memory = memories.get_mut(index as usize)?;
-        if memory.is_none() {
-            *memory = match reach.export(&self.module.memory_export(index))? {
-                Extern::Memory(memory) => Some(memory),
-                _ => None,
-            };
-        }
-        *memory
+    /// Finds what listeners may ask for among the exports of the instance.
+    ///
+    /// At once, not when somebody asks: then only the store is at hand.
+    pub(super) fn find(&mut self, mut export: impl FnMut(&str) -> Option<Extern>) {
+        let module = &self.module;
+        let memories = (0..module.memories).map(|n| export(&module.memory_export(n)));
+        self.memories = memories
+            .map(|memory| memory.and_then(Extern::into_memory))
+            .collect();
+        let globals = (0..module.globals).map(|n| export(&module.global_export(n)));
+        self.globals = globals
+            .map(|global| global.and_then(Extern::into_global))
+            .collect();
     }
 
-    /// Returns a global's value; the global is found as a memory is.
+    /// Returns a memory, if it was found.
+    pub(super) fn memory(&self, index: u32) -> Option<Memory> {
+        *self.memories.get(index as usize)?
+    }
+
+    /// Returns the value of a global, if it was found.
     pub(super) fn global(&self, index: u32, reach: &dyn Reach) -> Option<Value> {
-        let mut globals = self.globals.borrow_mut();
-        let global = globals.get_mut(index as usize)?;
-        if global.is_none() {
-            *global = match reach.export(&self.module.global_export(index))? {
-                Extern::Global(global) => Some(global),
-                _ => None,
-            };
-        }
-        reach.get((*global)?)
+        reach.get((*self.globals.get(index as usize)?)?)
     }
 
     /// Switches the probes that are on, and off all others.

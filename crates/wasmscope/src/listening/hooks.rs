@@ -20,7 +20,7 @@ use super::store_calls::StoreCalls;
 use crate::layout::Callers;
 use std::sync::Arc;
 use wasmscope_instrument::hooks::{Hook, MODULE, UNATTACHED};
-use wasmscope_listen::{Call, Values};
+use wasmscope_listen::Call;
 use wasmtime::{AsContextMut, Caller, Linker};
 
 /// Defines all hooks in a linker.
@@ -35,14 +35,14 @@ pub(super) fn define<T: 'static>(
             linker.func_wrap(
                 MODULE,
                 &name(Hook::Before($number)),
-                move |mut caller: Caller<'_, T>, instance: u32, probe: u32 $(, $value: u64)*| {
-                    before(&this, &mut caller, instance, probe, [$($value),*]);
+                move |caller: Caller<'_, T>, instance: u32, probe: u32 $(, $value: u64)*| {
+                    before(&this, caller, instance, probe, [$($value),*]);
                 },
             )?;
             linker.func_wrap(
                 MODULE,
                 &name(Hook::After($number)),
-                |mut caller: Caller<'_, T> $(, $value: u64)*| after(&mut caller, [$($value),*]),
+                |caller: Caller<'_, T> $(, $value: u64)*| after(caller, [$($value),*]),
             )?;
         };
     }
@@ -74,7 +74,7 @@ pub(super) fn define<T: 'static>(
 #[inline(always)]
 fn before<T: 'static, const N: usize>(
     shared: &Arc<Shared>,
-    caller: &mut Caller<'_, T>,
+    mut caller: Caller<'_, T>,
     instance: u32,
     probe: u32,
     words: [u64; N],
@@ -85,76 +85,88 @@ fn before<T: 'static, const N: usize>(
     // else until the listener is called, and only read then.
     unsafe {
         let Some(calls) = current::quick(key) else {
-            return before_long(shared, caller, instance, probe, &{ words });
+            return before_long(shared, apart(&caller), instance, probe, &{ words });
         };
         let frame = (*calls).exit.frame();
         let parent = (*calls).calls.top();
         if frame.caller() != parent.fp()
-            || !parent.probe().code.contains(frame.return_address())
+            || !parent.probe().holds(frame.return_address())
             || !(*calls).calls.has_room()
         {
-            return before_long(shared, caller, instance, probe, &{ words });
+            return before_long(shared, apart(&caller), instance, probe, &{ words });
         }
         let instances = &(*calls).probes;
         let Some(probes) = instances.get(instance as usize) else {
-            return before_long(shared, caller, instance, probe, &{ words });
+            return before_long(shared, apart(&caller), instance, probe, &{ words });
         };
         let Some(probe) = probes.get(probe as usize) else {
             return;
         };
         let (call, slot) = (*calls).calls.push_quick(frame, probe, instance, words);
-        // Borrowed: moving a `Caller` costs a stall, for it is written in pieces.
-        let site = EventSite::new(&*calls, InStore::borrow(caller), call);
+        let reach = InStore::new(caller.as_context_mut());
+        let site = EventSite::new(&*calls, &reach, call);
         probe.quick().before(&Call::new(&site), slot);
     }
 }
 
 #[inline(always)]
-fn after<T: 'static, const N: usize>(caller: &mut Caller<'_, T>, words: [u64; N]) {
+fn after<T: 'static, const N: usize>(mut caller: Caller<'_, T>, words: [u64; N]) {
     let key = StoreKey::of(caller.data());
     // SAFETY: as in `before`.
     unsafe {
         let Some(calls) = current::quick(key) else {
-            return after_long(caller, &{ words });
+            return after_long(apart(&caller), &{ words });
         };
         let frame = (*calls).exit.frame();
-        if (*calls).calls.top().fp() != frame || !(*calls).calls.has_room() {
-            return after_long(caller, &{ words });
+        if (*calls).calls.top().fp() != frame {
+            return after_long(apart(&caller), &{ words });
         }
         let (call, slot) = (*calls).calls.pop();
-        let probe = call.probe();
-        let site = EventSite::new(&*calls, InStore::borrow(caller), call);
-        let results = Values::new(&probe.results, &words);
-        probe.quick().after(&Call::new(&site), results, slot);
+        let reach = InStore::new(caller.as_context_mut());
+        let site = EventSite::new(&*calls, &reach, call);
+        call.probe().quick().after(&Call::new(&site), &words, slot);
     }
+}
+
+/// Moves a caller to a place of its own for the long way, so that the quick way need not
+/// have it in memory.
+///
+/// # Safety
+///
+/// The caller itself is not used any more.
+#[inline(always)]
+unsafe fn apart<'a, T>(caller: &Caller<'a, T>) -> Caller<'a, T> {
+    // SAFETY: a move: the other is not used, and has nothing to drop. The compiler would
+    // have it made where it goes if it saw through this.
+    std::hint::black_box(unsafe { std::ptr::read(caller) })
 }
 
 #[cold]
 #[inline(never)]
 fn before_long<T: 'static>(
     shared: &Arc<Shared>,
-    caller: &mut Caller<'_, T>,
+    mut caller: Caller<'_, T>,
     instance: u32,
     probe: u32,
     words: &[u64],
 ) {
     let instance = if instance.cast_signed() == UNATTACHED {
-        match attach(shared, caller) {
+        match attach(shared, &mut caller) {
             Some(instance) => instance,
             None => return,
         }
     } else {
         instance
     };
-    long(caller, |calls, callers, reach| {
+    long(&mut caller, |calls, callers, reach| {
         calls.open(callers, instance, probe, words, reach);
     });
 }
 
 #[cold]
 #[inline(never)]
-fn after_long<T: 'static>(caller: &mut Caller<'_, T>, words: &[u64]) {
-    long(caller, |calls, callers, reach| {
+fn after_long<T: 'static>(mut caller: Caller<'_, T>, words: &[u64]) {
+    long(&mut caller, |calls, callers, reach| {
         calls.close(callers, words, reach)
     });
 }
@@ -183,7 +195,10 @@ fn long<T: 'static>(
         let Some(context) = calls.context else {
             return;
         };
-        let callers = Callers::of(calls.exit.frame(), context.entry_of(context.stack()));
+        let callers = Callers::of(
+            context.exit_slot().frame(),
+            context.entry_of(context.stack()),
+        );
         (calls, asked, callers)
     };
     let reach = InStore::new(caller);

@@ -1,13 +1,14 @@
 //! The calls that are open on one execution stack, with the words of their parameters.
 //!
 //! ```text
-//!   calls   [ none | call | call | call | .... ]       words  [ p0 p1 | p0 | ..... ]
-//!                                  ^top   ^limit                              ^used
+//!   calls    [ none | call | call | call | .... ]      call: frame, probe, four words, slot
+//!                                   ^top   ^limit
+//!   spilled  [ words | words | .... ]                  of calls that have more
 //! ```
 //!
 //! An event in the guest is a push or a pop here, so both are a few instructions: the
 //! first entry is no call but ends every search, room is made only in the slow ways in,
-//! and there are always four words left for each call that fits.
+//! and the words of nearly all calls are in their entries.
 
 #![expect(
     unsafe_code,
@@ -15,26 +16,31 @@
 )]
 
 use super::probe::Probe;
+use super::spilled::Spilled;
 use crate::layout::Fp;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use wasmscope_listen::Slot;
 
-/// The words that a call pushes without asking for room.
+/// The words that an entry has room for.
 pub(super) const QUICK_WORDS: usize = 4;
 
 /// A call that is open, until it is closed.
+#[repr(C)]
 pub(super) struct OpenCall {
     /// The frame of the called function.
-    pub(super) fp: Fp,
+    fp: Fp,
     /// What is called, and who listens. Outlives the call: see [`super::store_calls`].
-    pub(super) probe: *const Probe,
-    /// Where its parameters begin among the words.
-    pub(super) words: u32,
+    probe: *const Probe,
     /// The instance, by its number in the store.
-    pub(super) instance: u32,
+    instance: u32,
+    /// Where its parameters begin among those that spilled, if they did.
+    spilled: u32,
+    /// Its parameters, unless they spilled. Memory for entries begins as zeros, so these
+    /// are words whatever was written.
+    words: [u64; QUICK_WORDS],
     /// What the listener's `before` left.
-    pub(super) slot: Slot,
+    slot: Slot,
 }
 
 /// A call that is open, or was closed by the event that is going on, without its slot:
@@ -61,9 +67,16 @@ impl<'a> CallRef<'a> {
         unsafe { (*self.0).instance }
     }
 
-    fn first_word(self) -> u32 {
+    /// Returns the words that its entry holds of so many.
+    fn own_words(self, len: usize) -> Option<&'a [u64]> {
+        // SAFETY: as above; what is borrowed is not the slot.
+        let words: &'a [u64; QUICK_WORDS] = unsafe { &(*self.0).words };
+        words.get(..len)
+    }
+
+    fn spilled(self) -> u32 {
         // SAFETY: as above.
-        unsafe { (*self.0).words }
+        unsafe { (*self.0).spilled }
     }
 }
 
@@ -74,8 +87,7 @@ pub(super) struct OpenCalls {
     top: *mut OpenCall,
     /// The last entry: no quick push there.
     limit: *mut OpenCall,
-    words: Box<[u64]>,
-    used: usize,
+    spilled: Spilled,
 }
 
 // SAFETY: the pointers are into its own memory; probes and slots are `Send`.
@@ -87,10 +99,9 @@ impl OpenCalls {
             calls: Box::new([]),
             top: std::ptr::null_mut(),
             limit: std::ptr::null_mut(),
-            words: Box::new([]),
-            used: 0,
+            spilled: Spilled::default(),
         };
-        new.grow(64, 0);
+        new.grow(64);
         new
     }
 
@@ -139,8 +150,7 @@ impl OpenCalls {
         unsafe { &(*call.0).slot }
     }
 
-    /// Tells whether a call with up to [`QUICK_WORDS`] words can be pushed as it is, and no
-    /// event is [barred](Self::bar) from the quick way.
+    /// Tells whether a call with up to [`QUICK_WORDS`] words can be pushed as it is.
     #[inline(always)]
     pub(super) fn has_room(&self) -> bool {
         self.top != self.limit
@@ -160,39 +170,29 @@ impl OpenCalls {
         words: [u64; N],
     ) -> (CallRef<'a>, &'a mut Slot) {
         const { assert!(N <= QUICK_WORDS) };
-        // SAFETY: the top is not the last entry, so the next one is in the memory; and
-        // then there are four words left.
+        // SAFETY: the top is not the last entry, so the next one is in the memory; what is
+        // written there was moved out, or dropped. Written one by one, for an entry as a
+        // whole would be cleared first.
         unsafe {
-            let (top, used) = (self.top.add(1), self.used);
+            let top = self.top.add(1);
             self.top = top;
-            self.used = used + N;
-            let at = self.words.as_mut_ptr().add(used);
-            at.cast::<[u64; N]>().write(words);
-            top.write(OpenCall {
-                fp,
-                probe,
-                words: used as u32,
-                instance,
-                slot: Slot::new(),
-            });
-            (CallRef(top, PhantomData), &mut (*top).slot)
+            (&raw mut (*top).fp).write(fp);
+            (&raw mut (*top).probe).write(probe);
+            (&raw mut (*top).instance).write(instance);
+            (&raw mut (*top).words).cast::<[u64; N]>().write(words);
+            let slot = &mut *(&raw mut (*top).slot).cast::<MaybeUninit<Slot>>();
+            (CallRef(top, PhantomData), Slot::new_in(slot))
         }
     }
 
     /// Makes room for a call with so many words. Returns whether there may be one more.
     pub(super) fn reserve(&mut self, words: usize) -> bool {
         let len = self.len();
-        if len >= MOST || words > MOST {
+        if len >= MOST || !self.spilled.has_room(words) {
             return false;
         }
-        let spare = self.calls.len() - 1 - len;
-        if spare == 0 || self.words.len() - self.used < words + spare * QUICK_WORDS {
-            let calls = if spare == 0 {
-                2 * (len + 1)
-            } else {
-                self.calls.len()
-            };
-            self.grow(calls, words);
+        if !self.has_room() {
+            self.grow(2 * self.calls.len());
         }
         true
     }
@@ -210,12 +210,18 @@ impl OpenCalls {
         instance: u32,
         words: &[u64],
     ) -> (CallRef<'a>, &'a mut Slot) {
-        // SAFETY: there is room for a call; its words go first where four are left.
+        let mut own = [0; QUICK_WORDS];
+        let spilled = match own.get_mut(..words.len()) {
+            Some(own) => {
+                own.copy_from_slice(words);
+                0
+            }
+            None => self.spilled.push(self.len() + 1, words),
+        };
+        // SAFETY: there is room for a call; what else is written to its entry is not the slot.
         unsafe {
-            let at = self.words.as_mut_ptr().add(self.used);
-            let pushed = self.push_quick(fp, probe, instance, []);
-            std::ptr::copy_nonoverlapping(words.as_ptr(), at, words.len());
-            self.used += words.len();
+            let pushed = self.push_quick(fp, probe, instance, own);
+            (&raw mut (*self.top).spilled).write(spilled);
             pushed
         }
     }
@@ -231,45 +237,30 @@ impl OpenCalls {
         unsafe {
             let call = self.top;
             self.top = call.sub(1);
-            self.used = (*call).words as usize;
             (CallRef(call, PhantomData), &mut (*call).slot)
         }
     }
 
     /// Returns the words of a call that is open, or was taken off last.
-    pub(super) fn words(&self, call: CallRef<'_>) -> &[u64] {
-        let start = call.first_word() as usize;
-        let end = start + call.probe().param_words;
-        self.words.get(start..end).unwrap_or_default()
+    pub(super) fn words<'a>(&'a self, call: CallRef<'a>) -> &'a [u64] {
+        let len = call.probe().param_words();
+        call.own_words(len)
+            .unwrap_or_else(|| self.spilled.get(call.spilled(), len))
     }
 
-    /// Makes the next event take the long way.
-    pub(super) fn bar(&mut self) {
-        self.limit = self.top;
-    }
-
-    /// Ends what [`bar`](Self::bar) began.
-    pub(super) fn unbar(&mut self) {
-        let last = self.calls.len() - 1;
-        self.limit = self
-            .calls
-            .as_mut_ptr()
-            .cast::<OpenCall>()
-            .wrapping_add(last);
-    }
-
-    /// Makes room for `calls` entries, and for `words` words more than those need.
+    /// Makes room for so many entries.
     #[cold]
-    fn grow(&mut self, calls: usize, words: usize) {
+    fn grow(&mut self, calls: usize) {
         let len = self.len_or_none();
-        let mut grown = Box::<[OpenCall]>::new_uninit_slice(calls.max(len + 1));
+        let mut grown = Box::<[OpenCall]>::new_zeroed_slice(calls);
         match len {
             0 => {
                 grown[0].write(OpenCall {
                     fp: Fp::NONE,
                     probe: Probe::none(),
-                    words: 0,
                     instance: u32::MAX,
+                    spilled: 0,
+                    words: [0; QUICK_WORDS],
                     slot: Slot::new(),
                 });
             }
@@ -288,10 +279,6 @@ impl OpenCalls {
             self.top = base.add(top);
             self.limit = base.add(self.calls.len() - 1);
         }
-        let needed = self.used + words + (self.calls.len() - top) * QUICK_WORDS;
-        let mut grown = vec![0; needed].into_boxed_slice();
-        grown[..self.used].copy_from_slice(&self.words[..self.used]);
-        self.words = grown;
     }
 
     /// Returns how many entries are written, the one that is none included.

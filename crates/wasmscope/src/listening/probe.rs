@@ -7,20 +7,25 @@ use wasmscope_address::{HostPc, TextRange};
 use wasmscope_listen::{BoxListener, Call, Definition, Listener, ListenerRef, ValueType};
 
 /// One probed function of a module, with the listener that an instance's factory gave it.
+///
+/// What each event looks at comes first, and an array of them is indexed by a shift.
+#[repr(C, align(64))]
 pub(super) struct Probe {
     /// Borrowed from `listener`, for events.
     quick: ListenerRef<'static>,
+    /// The function's compiled code: where it begins, and how many bytes it has.
+    code: u64,
+    code_len: u64,
     pub(super) listener: BoxListener,
-    /// The types of the function's results, for events.
-    pub(super) results: Box<[ValueType]>,
     pub(super) definition: Arc<Definition>,
-    /// The function's compiled code.
-    pub(super) code: TextRange,
-    /// How many words its parameters are.
-    pub(super) param_words: usize,
+    /// How many words its parameters and its results are.
+    param_words: u16,
+    result_words: u16,
     /// Whether somebody listens; else `listener` hears nothing.
     pub(super) is_heard: bool,
 }
+
+const _: () = assert!(size_of::<Probe>() == 64);
 
 impl Probe {
     pub(super) fn new(
@@ -38,11 +43,12 @@ impl Probe {
         };
         Self {
             quick,
+            code: code.start().0,
+            code_len: u64::from(code.len()),
             listener,
-            results: definition.results.clone().into(),
-            param_words: definition.params.iter().map(|ty| ty.words()).sum(),
+            param_words: words(&definition.params),
+            result_words: words(&definition.results),
             definition,
-            code,
             is_heard,
         }
     }
@@ -51,6 +57,20 @@ impl Probe {
     #[inline(always)]
     pub(super) fn quick(&self) -> ListenerRef<'_> {
         self.quick
+    }
+
+    /// Tells whether an address is in the function's compiled code.
+    #[inline(always)]
+    pub(super) fn holds(&self, pc: HostPc) -> bool {
+        pc.0.wrapping_sub(self.code) < self.code_len
+    }
+
+    pub(super) fn param_words(&self) -> usize {
+        usize::from(self.param_words)
+    }
+
+    pub(super) fn result_words(&self) -> usize {
+        usize::from(self.result_words)
     }
 
     /// Returns a probe that no address is in.
@@ -63,6 +83,13 @@ impl Probe {
         });
         &raw const *NONE
     }
+}
+
+/// Returns how many words values of these types are: a function has a thousand of them at
+/// most.
+fn words(types: &[ValueType]) -> u16 {
+    let words = types.iter().map(|ty| ty.words()).sum::<usize>();
+    u16::try_from(words).unwrap_or(u16::MAX)
 }
 
 /// Hears nothing: stands where a factory gave no listener.

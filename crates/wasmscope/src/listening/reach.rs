@@ -1,5 +1,4 @@
-//! How far an event reaches into its store: a hook's [`Caller`] reads everything, a
-//! close after the call what was found before, a store's end nothing.
+//! How far an event reaches into its store: a hook reads everything, a store's end nothing.
 
 #![expect(
     unsafe_code,
@@ -8,13 +7,10 @@
 
 use std::cell::UnsafeCell;
 use wasmscope_listen::{Reference, ReferenceKind, Value};
-use wasmtime::{AsContextMut, Caller, Extern, Global, Memory, StoreContextMut, Val};
+use wasmtime::{AsContextMut, Global, Memory, Val};
 
 /// Reads what belongs to a store.
 pub(super) trait Reach {
-    /// Returns an export of the instance that called, where that is known.
-    fn export(&self, name: &str) -> Option<Extern>;
-
     /// Returns a memory's size in bytes.
     fn size(&self, memory: Memory) -> Option<u64>;
 
@@ -32,10 +28,6 @@ pub(super) trait Reach {
 pub(super) struct OutOfReach;
 
 impl Reach for OutOfReach {
-    fn export(&self, _: &str) -> Option<Extern> {
-        None
-    }
-
     fn size(&self, _: Memory) -> Option<u64> {
         None
     }
@@ -64,14 +56,6 @@ impl<C> InStore<C> {
         Self(UnsafeCell::new(context))
     }
 
-    /// Reaches a store through a context that is borrowed for the time of an event.
-    #[inline(always)]
-    pub(super) fn borrow(context: &mut C) -> &Self {
-        // SAFETY: a cell of a context is laid out as the context, and what is lent mutably
-        // may be lent as a cell.
-        unsafe { &*std::ptr::from_mut(context).cast::<Self>() }
-    }
-
     /// Lets the engine answer one question.
     fn ask<R>(&self, question: impl FnOnce(&mut C) -> R) -> R {
         // SAFETY: not shared between threads; and nothing that is asked of the engine below
@@ -80,34 +64,7 @@ impl<C> InStore<C> {
     }
 }
 
-/// A context that may know an instance.
-pub(super) trait Context: AsContextMut {
-    fn export(&mut self, name: &str) -> Option<Extern>;
-}
-
-impl<T: 'static> Context for Caller<'_, T> {
-    fn export(&mut self, name: &str) -> Option<Extern> {
-        self.get_export(name)
-    }
-}
-
-impl<C: Context> Context for &mut C {
-    fn export(&mut self, name: &str) -> Option<Extern> {
-        (**self).export(name)
-    }
-}
-
-impl<T: 'static> Context for StoreContextMut<'_, T> {
-    fn export(&mut self, _: &str) -> Option<Extern> {
-        None
-    }
-}
-
-impl<C: Context> Reach for InStore<C> {
-    fn export(&self, name: &str) -> Option<Extern> {
-        self.ask(|context| context.export(name))
-    }
-
+impl<C: AsContextMut> Reach for InStore<C> {
     fn size(&self, memory: Memory) -> Option<u64> {
         self.ask(|context| Some(memory.data_size(context.as_context()) as u64))
     }
@@ -131,10 +88,6 @@ impl<C: Context> Reach for InStore<C> {
 
 /// Reaches as far as another does.
 impl Reach for &dyn Reach {
-    fn export(&self, name: &str) -> Option<Extern> {
-        (**self).export(name)
-    }
-
     fn size(&self, memory: Memory) -> Option<u64> {
         (**self).size(memory)
     }

@@ -95,13 +95,12 @@ impl<R: Reach> Instance for EventSite<'_, R> {
     }
 
     fn memory_size(&self, memory: u32) -> Option<u64> {
-        self.reach
-            .size(self.attached()?.memory(memory, self.reach)?)
+        self.reach.size(self.attached()?.memory(memory)?)
     }
 
     fn read(&self, memory: u32, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
         self.attached()
-            .and_then(|attached| attached.memory(memory, self.reach))
+            .and_then(|attached| attached.memory(memory))
             .is_some_and(|memory| self.reach.read(memory, offset, into))
             .then_some(())
             .ok_or(ReadError {

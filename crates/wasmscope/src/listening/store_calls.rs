@@ -34,6 +34,7 @@ use wasmscope_listen::{Call, Cause, Factory, Slot, Values};
 
 /// What is known of one store that runs instances with listeners.
 pub(super) struct StoreCalls {
+    /// Where the quick way finds the frame that called a hook.
     pub(super) exit: ExitSlot,
     /// The calls of the stack that runs.
     pub(super) calls: OpenCalls,
@@ -131,7 +132,7 @@ impl StoreCalls {
         let Some(context) = self.context else {
             return;
         };
-        self.calls.unbar();
+        self.unbar();
         self.switch_to(context.stack());
         let over =
             self.leave_dead_activations(context.entry_of(self.stack), context.fiber(), reach);
@@ -155,7 +156,7 @@ impl StoreCalls {
             {}
             lives = callers.frame == call.fp()
                 && match callers.pc {
-                    Some(pc) => call.probe().code.contains(pc),
+                    Some(pc) => call.probe().holds(pc),
                     None => event == Event::Close,
                 };
             if lives {
@@ -256,7 +257,7 @@ impl StoreCalls {
                 && (!Outer::can_be_seen() || {
                     let outer = outer.get_or_init(|| Outer::below(entry));
                     let frame = outer.at(call.fp());
-                    frame.is_some_and(|frame| call.probe().code.contains(frame.pc))
+                    frame.is_some_and(|frame| call.probe().holds(frame.pc))
                 });
             // Nor can they be seen from a continuation that they resumed.
             if lives || self.has_running_continuation() {
@@ -371,7 +372,7 @@ impl StoreCalls {
     /// engine has dropped the one that ran.
     pub(super) fn close_since(&mut self, mark: Mark, cause: Option<&Cause<'_>>, reach: &dyn Reach) {
         self.staged.clear();
-        self.calls.unbar();
+        self.unbar();
         let mut panic = None;
         if let Some(cause) = cause {
             panic = self.close_continuations(cause, reach);
@@ -471,7 +472,7 @@ impl StoreCalls {
             return;
         };
         // SAFETY: an instance's probes stay where they are.
-        let values = self.values(unsafe { (*probe).param_words }, words);
+        let values = self.values(unsafe { (*probe).param_words() }, words);
         if self.calls.reserve(values.len()) {
             // SAFETY: room was made; nothing is pushed while the listener hears.
             let (call, slot) = unsafe { self.calls.push(callers.frame, probe, instance, &values) };
@@ -487,10 +488,10 @@ impl StoreCalls {
     pub(super) fn close(&mut self, callers: Callers, words: &[u64], reach: &dyn Reach) {
         self.settle(Event::Close, callers, reach);
         if self.is_top(callers.frame) {
-            let results = &self.calls.top().probe().results;
-            let values = self.values(results.iter().map(|ty| ty.words()).sum(), words);
+            let results = self.calls.top().probe().result_words();
+            let values = self.values(results, words);
             self.take(reach, |probe, call, slot| {
-                let results = Values::new(&probe.results, &values);
+                let results = Values::new(&probe.definition.results, &values);
                 probe.listener.after(call, results, slot);
             });
             self.recycle(values);
@@ -538,6 +539,18 @@ impl StoreCalls {
         self.calls.len() > 0 && self.calls.top().fp() == frame
     }
 
+    /// Makes the next event take the long way: it meets no frame that it knows.
+    fn bar(&mut self) {
+        self.exit = ExitSlot::NOWHERE;
+    }
+
+    /// Ends what [`bar`](Self::bar) began.
+    fn unbar(&mut self) {
+        self.exit = self
+            .context
+            .map_or(ExitSlot::NOWHERE, StoreContext::exit_slot);
+    }
+
     /// Keeps words of the event that follows.
     pub(super) fn stage(&mut self, words: &[u64]) {
         if self.staged.len() > MOST_STAGED {
@@ -545,7 +558,7 @@ impl StoreCalls {
             self.staged.clear();
         }
         self.staged.extend_from_slice(words);
-        self.calls.bar();
+        self.bar();
     }
 
     /// Returns the words of an event, of which there are so many: those that were staged
