@@ -16,8 +16,19 @@ pub enum Error {
     },
 
     /// The bytes are a component, not a core module.
-    #[error("rewrite the file: it is a component, and only core modules can be rewritten")]
+    #[error("rewrite the module: it is a component")]
     Component,
+
+    /// The bytes are a core module, not a component.
+    #[error("rewrite the component: it is a core module")]
+    NotComponent,
+
+    /// A component asks for what is not supported yet.
+    #[error("rewrite the component: {what} is not supported yet")]
+    NotYet {
+        /// What is not.
+        what: String,
+    },
 
     /// The module uses a name that is kept for hooks: it was rewritten already, or
     /// wants to look as if it were.
@@ -61,5 +72,19 @@ impl From<wasmparser::BinaryReaderError> for Error {
             offset: error.offset(),
             reason: error.message().to_owned(),
         }
+    }
+}
+
+impl Error {
+    /// Returns the error with its offset counted from the start of what the module is part
+    /// of, in which it starts at `start`.
+    pub(crate) fn within(mut self, start: usize) -> Self {
+        match &mut self {
+            Self::Invalid { offset, .. }
+            | Self::Reserved { offset, .. }
+            | Self::Relocatable { offset, .. } => *offset += start,
+            Self::Component | Self::NotComponent | Self::NotYet { .. } | Self::TooMany { .. } => {}
+        }
+        self
     }
 }

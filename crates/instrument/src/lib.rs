@@ -35,6 +35,7 @@
 mod additions;
 mod body;
 mod code;
+pub mod component;
 pub mod dwarf;
 mod encoding;
 mod error;

@@ -12,6 +12,8 @@ use std::ops::Range;
 
 use wasmscope_address::{FuncIndex, WasmOffset};
 
+use crate::Module;
+
 /// A run of bytes that was copied. Offsets are from the start of the code section's
 /// contents.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -102,6 +104,36 @@ pub struct Map {
 }
 
 impl Map {
+    /// Makes the map of a module that is copied.
+    pub(crate) fn of_copy(module: &Module<'_>) -> Self {
+        let start = module.code_start().unwrap_or_default();
+        let mut map = Self {
+            code: (start as u32, start as u32),
+            imported_functions: module.counts.imported_functions,
+            ..Self::default()
+        };
+        for function in module.defined() {
+            let Some(body) = &function.body else {
+                continue;
+            };
+            let body = (body.start - start) as u32..(body.end - start) as u32;
+            map.segments.push(Segment {
+                original: body.start,
+                rewritten: body.start,
+                len: body.end - body.start,
+            });
+            map.bodies.push((body.clone(), body));
+        }
+        map
+    }
+
+    /// Says where the files start in others that they are part of, from whose starts
+    /// offsets count from now on.
+    pub(crate) fn within(&mut self, original: u32, rewritten: u32) {
+        self.code.0 += original;
+        self.code.1 += rewritten;
+    }
+
     /// Says where the rewritten code section's contents start, and how far into them the
     /// first function does, which all rewritten offsets counted from so far.
     pub(crate) fn place(&mut self, start: u32, first: u32) {

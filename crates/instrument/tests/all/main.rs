@@ -1,5 +1,6 @@
 //! The tests of this crate's public face.
 
+mod components;
 mod constructs;
 mod damage;
 mod events;

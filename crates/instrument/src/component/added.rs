@@ -1,0 +1,478 @@
+//! The core modules that are added to a component.
+//!
+//! ```text
+//!    events     one for each component instance: whether calls out are forbidden, and the
+//!               events that happened while they were
+//!    hooks      one for each instance with probes: what its module imports as hooks; tells
+//!               the host, or keeps the event
+//!    quiet      in front of what is called where calls out are forbidden
+//!    look       hands an instance's memory to the host, behind its events
+//!    wrapper    in front of functions that are lifted or lowered; it is what has their probes
+//! ```
+
+use wasm_encoder::{
+    BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind,
+    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, MemArg,
+    MemorySection, MemoryType, Module, RefType, StartSection, TableSection, TableType, TypeSection,
+    ValType,
+};
+
+use super::deferred::{HEAD, ROOM};
+use super::interface::{self, Import, LOOK};
+use crate::hooks::{Hook, UNATTACHED};
+
+/// The names that these modules import each other's exports by.
+pub(super) mod name {
+    /// The instance of the module of events.
+    pub(crate) const EVENTS: &str = "events";
+    /// The lowered functions of the host.
+    pub(crate) const HOST: &str = "host";
+    /// The instance of a module of hooks.
+    pub(crate) const HOOKS: &str = "hooks";
+    /// The functions that others stand in front of.
+    pub(crate) const INNER: &str = "inner";
+    pub(crate) const MEMORY: &str = "memory";
+    pub(crate) const STATE: &str = "state";
+    pub(crate) const LOST: &str = "lost";
+    pub(crate) const NEXT: &str = "next";
+    pub(crate) const LOOK: &str = "look";
+    pub(crate) const FUNCTION: &str = "function";
+}
+
+/// The bit of the state that is set while calls out are forbidden. The others are how many
+/// bytes of events are kept.
+const QUIET: i32 = 1;
+
+const STATE_TYPE: GlobalType = GlobalType {
+    val_type: ValType::I32,
+    mutable: true,
+    shared: false,
+};
+const LOST_TYPE: GlobalType = GlobalType {
+    val_type: ValType::I64,
+    ..STATE_TYPE
+};
+const LOOK_TABLE: TableType = TableType {
+    element_type: RefType::FUNCREF,
+    table64: false,
+    minimum: 1,
+    maximum: Some(1),
+    shared: false,
+};
+
+fn at(offset: u32, align: u32) -> MemArg {
+    MemArg {
+        offset: u64::from(offset),
+        align,
+        memory_index: 0,
+    }
+}
+
+/// Makes the module of events. The instances of hooks beside it take numbers from `first` on.
+pub(super) fn events(first: u32) -> Vec<u8> {
+    let mut memories = MemorySection::new();
+    let pages = u64::from(ROOM >> 16);
+    memories.memory(MemoryType {
+        minimum: pages,
+        maximum: Some(pages),
+        memory64: false,
+        shared: false,
+        page_size_log2: None,
+    });
+    let mut globals = GlobalSection::new();
+    globals.global(STATE_TYPE, &ConstExpr::i32_const(0));
+    globals.global(LOST_TYPE, &ConstExpr::i64_const(0));
+    globals.global(STATE_TYPE, &ConstExpr::i32_const(first.cast_signed()));
+    let mut exports = ExportSection::new();
+    exports
+        .export(name::MEMORY, ExportKind::Memory, 0)
+        .export(name::STATE, ExportKind::Global, 0)
+        .export(name::LOST, ExportKind::Global, 1)
+        .export(name::NEXT, ExportKind::Global, 2);
+    let mut module = Module::new();
+    module
+        .section(&memories)
+        .section(&globals)
+        .section(&exports);
+    module.finish()
+}
+
+/// Globals of the module of hooks.
+mod global {
+    pub(super) const STATE: u32 = 0;
+    pub(super) const LOST: u32 = 1;
+    pub(super) const NEXT: u32 = 2;
+    pub(super) const NUMBER: u32 = 3;
+    pub(super) const LOOKS: u32 = 4;
+}
+
+/// Makes the module of hooks for modules that were rewritten with this suffix.
+pub(super) fn hooks(key: u64, suffix: &str) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    let mut imports = ImportSection::new();
+    for import in Import::all() {
+        let (params, results) = import.lowered();
+        let ty = EntityType::Function(types.len());
+        types.ty().function(params, results);
+        imports.import(name::HOST, &import.name(), ty);
+    }
+    let nothing = types.len();
+    types.ty().function([], []);
+    imports
+        .import(name::EVENTS, name::STATE, STATE_TYPE)
+        .import(name::EVENTS, name::LOST, LOST_TYPE)
+        .import(name::EVENTS, name::NEXT, STATE_TYPE)
+        .import(
+            name::EVENTS,
+            name::MEMORY,
+            MemoryType {
+                minimum: u64::from(ROOM >> 16),
+                maximum: None,
+                memory64: false,
+                shared: false,
+                page_size_log2: None,
+            },
+        );
+    let mut tables = TableSection::new();
+    tables.table(LOOK_TABLE);
+    let mut globals = GlobalSection::new();
+    globals.global(STATE_TYPE, &ConstExpr::i32_const(UNATTACHED));
+    globals.global(STATE_TYPE, &ConstExpr::i32_const(0));
+    let mut exports = ExportSection::new();
+    exports.export(name::LOOK, ExportKind::Table, 0);
+
+    let first = Import::count();
+    let (attach, drain, look) = (first, first + 1, first + 2);
+    let mut functions = FunctionSection::new();
+    let mut code = CodeSection::new();
+    for body in [attach_body(key), drain_body(), look_body(nothing)] {
+        functions.function(nothing);
+        code.function(&body);
+    }
+    for (at, hook) in interface::hooks().iter().enumerate() {
+        let import = Import::Hook(at as u32);
+        exports.export(
+            &hook.import(suffix),
+            ExportKind::Func,
+            first + functions.len(),
+        );
+        functions.function(import.index());
+        code.function(&hook_body(import, *hook, drain, look));
+    }
+    let mut module = Module::new();
+    module
+        .section(&types)
+        .section(&imports)
+        .section(&functions)
+        .section(&tables)
+        .section(&globals)
+        .section(&exports)
+        .section(&StartSection {
+            function_index: attach,
+        })
+        .section(&code);
+    module.finish()
+}
+
+/// Takes the next number, and asks the host what it is to be called.
+fn attach_body(key: u64) -> Function {
+    let mut body = Function::new([(1, ValType::I32)]);
+    body.instructions()
+        .i64_const(key.cast_signed())
+        .global_get(global::NEXT)
+        .global_get(global::NEXT)
+        .i32_const(1)
+        .i32_add()
+        .global_set(global::NEXT)
+        .call(Import::Attach.index())
+        .local_tee(0)
+        .i32_const((!LOOK).cast_signed())
+        .i32_and()
+        .global_set(global::NUMBER)
+        .local_get(0)
+        .i32_const(LOOK.trailing_zeros().cast_signed())
+        .i32_shr_u()
+        .global_set(global::LOOKS)
+        .end();
+    body
+}
+
+/// Tells what was kept.
+fn drain_body() -> Function {
+    let mut body = Function::new([(1, ValType::I32), (1, ValType::I64)]);
+    body.instructions()
+        .global_get(global::STATE)
+        .local_set(0)
+        .global_get(global::LOST)
+        .local_set(1)
+        .i32_const(0)
+        .global_set(global::STATE)
+        .i64_const(0)
+        .global_set(global::LOST)
+        .i32_const(0)
+        .local_get(0)
+        .local_get(1)
+        .call(Import::Deferred.index())
+        .end();
+    body
+}
+
+/// Shows the memory, or that there is none.
+fn look_body(nothing: u32) -> Function {
+    let mut body = Function::new([]);
+    body.instructions()
+        .i32_const(0)
+        .table_get(0)
+        .ref_is_null()
+        .if_(BlockType::Empty)
+        .i32_const(0)
+        .i32_const(0)
+        .call(Import::Look.index())
+        .else_()
+        .i32_const(0)
+        .call_indirect(0, nothing)
+        .end()
+        .end();
+    body
+}
+
+fn hook_body(import: Import, hook: Hook, drain: u32, look: u32) -> Function {
+    let (params, _) = import.lowered();
+    let first_value = params.iter().position(|ty| *ty == ValType::I64);
+    let first_value = first_value.unwrap_or(params.len()) as u32;
+    let values = params.len() as u32 - first_value;
+    let end = params.len() as u32;
+    // The bytes that are kept.
+    let kept = end;
+    let mut body = Function::new([(1, ValType::I32)]);
+    let mut code = body.instructions();
+    code.global_get(global::STATE)
+        .if_(BlockType::Empty)
+        .global_get(global::STATE)
+        .i32_const(QUIET)
+        .i32_and()
+        .if_(BlockType::Empty);
+
+    // Keep it, unless one before it had no room.
+    let size = HEAD + values * 8;
+    code.global_get(global::STATE)
+        .i32_const(!QUIET)
+        .i32_and()
+        .local_tee(kept)
+        .i32_const((ROOM - size).cast_signed())
+        .i32_gt_u()
+        .global_get(global::LOST)
+        .i64_eqz()
+        .i32_eqz()
+        .i32_or()
+        .if_(BlockType::Empty)
+        .global_get(global::LOST)
+        .i64_const(1)
+        .i64_add()
+        .global_set(global::LOST)
+        .return_()
+        .end();
+    let Import::Hook(place) = import else {
+        unreachable!("only hooks have such a body");
+    };
+    code.local_get(kept)
+        .i32_const((place | values << 8).cast_signed())
+        .i32_store(at(0, 2))
+        .local_get(kept)
+        .global_get(global::NUMBER)
+        .i32_store(at(4, 2))
+        .local_get(kept);
+    match hook {
+        Hook::Before(_) => code.local_get(1),
+        _ => code.i32_const(0),
+    };
+    code.i32_store(at(8, 2))
+        .local_get(kept)
+        .i32_const(0)
+        .i32_store(at(12, 2));
+    for value in 0..values {
+        code.local_get(kept)
+            .local_get(first_value + value)
+            .i64_store(at(HEAD + value * 8, 3));
+    }
+    code.global_get(global::STATE)
+        .i32_const(size.cast_signed())
+        .i32_add()
+        .global_set(global::STATE)
+        .return_()
+        .end();
+
+    code.call(drain).end();
+    for param in 0..end {
+        match (hook, param) {
+            (Hook::Before(_), 0) => code.global_get(global::NUMBER),
+            _ => code.local_get(param),
+        };
+    }
+    code.call(import.index());
+    if hook != Hook::Stage {
+        code.global_get(global::LOOKS)
+            .if_(BlockType::Empty)
+            .call(look)
+            .end();
+    }
+    code.end();
+    body
+}
+
+/// A core function's type, of numbers only.
+pub(super) type CoreType = (Box<[ValType]>, Box<[ValType]>);
+
+/// Makes the module of a function that forbids calls out while it calls another of the
+/// same type.
+pub(super) fn quiet(ty: &CoreType) -> Vec<u8> {
+    const INNER: u32 = 0;
+    const STATE: u32 = 0;
+    let mut types = TypeSection::new();
+    types
+        .ty()
+        .function(ty.0.iter().copied(), ty.1.iter().copied());
+    let mut imports = ImportSection::new();
+    imports
+        .import(name::EVENTS, name::STATE, STATE_TYPE)
+        .import(name::INNER, name::FUNCTION, EntityType::Function(0));
+    let mut functions = FunctionSection::new();
+    functions.function(0);
+    let mut exports = ExportSection::new();
+    exports.export(name::FUNCTION, ExportKind::Func, 1);
+    let before = ty.0.len() as u32;
+    let mut body = Function::new([(1, ValType::I32)]);
+    let mut instructions = body.instructions();
+    instructions
+        .global_get(STATE)
+        .i32_const(QUIET)
+        .i32_and()
+        .local_set(before)
+        .global_get(STATE)
+        .i32_const(QUIET)
+        .i32_or()
+        .global_set(STATE);
+    for param in 0..before {
+        instructions.local_get(param);
+    }
+    instructions
+        .call(INNER)
+        .global_get(STATE)
+        .i32_const(!QUIET)
+        .i32_and()
+        .local_get(before)
+        .i32_or()
+        .global_set(STATE)
+        .end();
+    let mut code = CodeSection::new();
+    code.function(&body);
+    let mut module = Module::new();
+    module
+        .section(&types)
+        .section(&imports)
+        .section(&functions)
+        .section(&exports)
+        .section(&code);
+    module.finish()
+}
+
+/// Makes the module that shows a memory whose pages are of this many bytes, as a power of
+/// two; `None` is the usual size.
+pub(super) fn look(page_size_log2: Option<u32>) -> Vec<u8> {
+    const USUAL_PAGE: u32 = 16;
+    const SHOW: u32 = 0;
+    let mut types = TypeSection::new();
+    let (params, results) = Import::Look.lowered();
+    types.ty().function(params, results);
+    types.ty().function([], []);
+    let mut imports = ImportSection::new();
+    imports
+        .import(name::HOST, name::LOOK, EntityType::Function(0))
+        .import(name::HOOKS, name::LOOK, LOOK_TABLE)
+        .import(
+            name::HOST,
+            name::MEMORY,
+            MemoryType {
+                minimum: 0,
+                maximum: None,
+                memory64: false,
+                shared: false,
+                page_size_log2,
+            },
+        );
+    let mut functions = FunctionSection::new();
+    functions.function(1);
+    let mut elements = ElementSection::new();
+    let own = [1];
+    elements.active(
+        None,
+        &ConstExpr::i32_const(0),
+        Elements::Functions(own[..].into()),
+    );
+    // A memory of 4 GiB is longer than a list can be: all but its last byte.
+    let mut body = Function::new([(1, ValType::I64)]);
+    body.instructions()
+        .i32_const(0)
+        .memory_size(0)
+        .i64_extend_i32_u()
+        .i64_const(i64::from(page_size_log2.unwrap_or(USUAL_PAGE)))
+        .i64_shl()
+        .local_tee(0)
+        .i64_const(i64::from(u32::MAX))
+        .local_get(0)
+        .i64_const(i64::from(u32::MAX))
+        .i64_lt_u()
+        .select()
+        .i32_wrap_i64()
+        .call(SHOW)
+        .end();
+    let mut code = CodeSection::new();
+    code.function(&body);
+    let mut module = Module::new();
+    module
+        .section(&types)
+        .section(&imports)
+        .section(&functions)
+        .section(&elements)
+        .section(&code);
+    module.finish()
+}
+
+/// The name of the `n`th function of a wrapper, and of what it wraps.
+pub(super) fn wrapped(n: usize) -> String {
+    n.to_string()
+}
+
+/// Makes the module of functions that each call another of the same type. The first half of
+/// its functions are those others.
+pub(super) fn wrapper(inner: &[CoreType]) -> Vec<u8> {
+    let mut types = TypeSection::new();
+    let mut imports = ImportSection::new();
+    let mut functions = FunctionSection::new();
+    let mut exports = ExportSection::new();
+    let mut code = CodeSection::new();
+    for (n, (params, results)) in inner.iter().enumerate() {
+        let index = n as u32;
+        types
+            .ty()
+            .function(params.iter().copied(), results.iter().copied());
+        imports.import(name::INNER, &wrapped(n), EntityType::Function(index));
+        functions.function(index);
+        exports.export(&wrapped(n), ExportKind::Func, (inner.len() + n) as u32);
+        let mut body = Function::new([]);
+        let mut instructions = body.instructions();
+        for param in 0..params.len() as u32 {
+            instructions.local_get(param);
+        }
+        instructions.call(index).end();
+        code.function(&body);
+    }
+    let mut module = Module::new();
+    module
+        .section(&types)
+        .section(&imports)
+        .section(&functions)
+        .section(&exports)
+        .section(&code);
+    module.finish()
+}

@@ -1,0 +1,187 @@
+//! Events that happened where the engine forbids calls out of a component: while it
+//! allocates for values that come in, and while it cleans up behind a call.
+//!
+//! They are kept in a memory of the component's and told ahead of its next event, as a
+//! list of records, each in little endian:
+//!
+//! ```text
+//!    0       1         2        4             8           12       16
+//!    | hook  | values  | 0  0   | instance    | probe     | 0 ...  | values, 8 bytes each
+//! ```
+//!
+//! `hook` is the hook's place in [`hooks`](super::interface::hooks), and `probe` is 0 unless
+//! the hook has one. All calls that such events open are closed by others of the same list,
+//! unless some are lost: those that had no room, which are the last.
+
+use crate::hooks::{GROUP, Hook};
+
+use super::interface::hooks;
+
+/// The bytes that there is room for.
+pub(super) const ROOM: u32 = 1 << 16;
+/// The bytes of a record ahead of its values.
+pub(super) const HEAD: u32 = 16;
+
+/// An event that is told later than it happened.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deferred {
+    /// The instance's number.
+    pub instance: u32,
+    /// The hook that would have been called.
+    pub hook: Hook,
+    /// The number of the probe for [`Hook::Before`], else 0.
+    pub probe: u32,
+    values: [u64; GROUP],
+    len: u8,
+}
+
+impl Deferred {
+    /// Returns the hook's values.
+    #[must_use]
+    pub fn values(&self) -> &[u64] {
+        &self.values[..usize::from(self.len)]
+    }
+}
+
+/// What is wrong with records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("read deferred events: what is at {offset:#x} is not one")]
+pub struct Damaged {
+    /// Where the record starts that cannot be read.
+    pub offset: usize,
+}
+
+/// Reads records. Any bytes give records, or an error that is the last item.
+#[derive(Clone, Debug)]
+pub struct Records<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Records<'a> {
+    /// Reads the records in `bytes`.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    fn record(&self) -> Option<(Deferred, usize)> {
+        let bytes = self.bytes.get(self.at..)?;
+        let head = bytes.first_chunk::<{ HEAD as usize }>()?;
+        let word =
+            |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+        let hook = *hooks().get(usize::from(head[0]))?;
+        let (len, probed) = match hook {
+            Hook::Before(values) => (values, true),
+            Hook::After(values) => (values, false),
+            Hook::Stage => (GROUP as u8, false),
+            _ => (0, false),
+        };
+        if head[1] != len || head[2..4] != [0; 2] || head[12..] != [0; 4] {
+            return None;
+        }
+        if word(8) != 0 && !probed {
+            return None;
+        }
+        let end = head.len() + usize::from(len) * size_of::<u64>();
+        let (words, _) = bytes.get(head.len()..end)?.as_chunks();
+        let mut values = [0; GROUP];
+        for (value, word) in values.iter_mut().zip(words) {
+            *value = u64::from_le_bytes(*word);
+        }
+        let deferred = Deferred {
+            instance: word(4),
+            hook,
+            probe: word(8),
+            values,
+            len,
+        };
+        Some((deferred, end))
+    }
+}
+
+impl Iterator for Records<'_> {
+    type Item = Result<Deferred, Damaged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        if let Some((deferred, len)) = self.record() {
+            self.at += len;
+            return Some(Ok(deferred));
+        }
+        let offset = self.at;
+        self.at = self.bytes.len();
+        Some(Err(Damaged { offset }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn before() -> Vec<u8> {
+        let mut bytes = vec![2, 2, 0, 0];
+        for word in [7_u32, 9, 0] {
+            bytes.extend(word.to_le_bytes());
+        }
+        for word in [u64::MAX, 5] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_is_described() {
+        let mut bytes = before();
+        let tail = hooks().iter().position(|hook| *hook == Hook::Tail);
+        bytes.extend([
+            tail.unwrap() as u8,
+            0,
+            0,
+            0,
+            7,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+        ]);
+        let records = Records::new(&bytes).collect::<Result<Vec<_>, _>>().unwrap();
+        let [first, second] = records[..] else {
+            panic!("two records");
+        };
+        assert_eq!(
+            (first.instance, first.hook, first.probe),
+            (7, Hook::Before(2), 9)
+        );
+        assert_eq!(first.values(), [u64::MAX, 5]);
+        assert_eq!((second.hook, second.values()), (Hook::Tail, &[][..]));
+    }
+
+    #[test]
+    fn any_change_gives_records_or_an_error() {
+        let bytes = before();
+        for len in 1..bytes.len() {
+            let records = Records::new(&bytes[..len]).collect::<Vec<_>>();
+            assert_eq!(records, [Err(Damaged { offset: 0 })], "{len}");
+        }
+        for at in 0..bytes.len() {
+            for byte in 0..=u8::MAX {
+                let mut damaged = bytes.clone();
+                damaged[at] = byte;
+                let records = Records::new(&damaged).collect::<Vec<_>>();
+                assert!(records.len() <= 2, "at most one record per head");
+                let told = at >= 4 && !(12..16).contains(&at);
+                assert!(records[0].is_ok() || byte != bytes[at] && !told);
+            }
+        }
+    }
+}

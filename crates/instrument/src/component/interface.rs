@@ -1,0 +1,163 @@
+//! The interface between a rewritten component and its host: one imported instance, and
+//! the functions in it.
+//!
+//! | function | type | called |
+//! |---|---|---|
+//! | `attach` | `(key: u64, instantiation: u32) -> u32` | once for each instance that has probes, while the component is instantiated |
+//! | `before0` to `before4`, `after0` to `after4`, `stage4`, `tail`, `unwind` | as in [`hooks`](crate::hooks), an `i32` as `u32` and an `i64` as `u64` | as there |
+//! | `deferred` | `(records: list<u8>, lost: u64)` | ahead of the next event, with the [events](super::deferred) that happened where calls out are forbidden |
+//! | `look` | `(memory: list<u8>)` | behind each event but `stage4`, when `attach` asked for it |
+//!
+//! `attach` gets [`Options::key`](crate::Options::key) and a key of
+//! [`RewrittenComponent::instantiations`](super::RewrittenComponent::instantiations), and
+//! returns the instance's number, which all its events carry. With [`LOOK`] in it, and
+//! where the component was rewritten with [`Options::expose`](crate::Options::expose),
+//! `look` follows each event with all bytes of the instance's memory 0; with none where
+//! there is no such memory yet, or it is shared or of 64 bits.
+
+use wasm_encoder::{ComponentTypeRef, ComponentValType, InstanceType, PrimitiveValType, ValType};
+
+use crate::hooks::{Hook, HookType};
+
+/// What the name of the import starts with. Reserved on input.
+pub const PREFIX: &str = "wasmscope-x";
+
+/// The bit of what `attach` returns that asks for `look`.
+pub const LOOK: u32 = 1 << 31;
+
+/// Returns the name of the instance that a component imports when it is rewritten with
+/// this suffix: of the suffix, only hexadecimal digits can be in such a name.
+///
+/// ```
+/// use wasmscope_instrument::component::interface::import_name;
+///
+/// assert_eq!(import_name(":01ab"), "wasmscope-x01ab");
+/// ```
+#[must_use]
+pub fn import_name(suffix: &str) -> String {
+    let mut name = PREFIX.to_owned();
+    let digits = suffix.chars().filter(char::is_ascii_hexdigit);
+    name.extend(digits.map(|digit| digit.to_ascii_lowercase()));
+    name
+}
+
+/// The hooks that a component calls, in their order.
+#[must_use]
+pub fn hooks() -> &'static [Hook] {
+    const HOOKS: usize = 13;
+    &Hook::ALL[..HOOKS]
+}
+
+/// A function of the imported instance, and at the same time its place there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Import {
+    Attach,
+    /// By its place in [`hooks`].
+    Hook(u32),
+    Deferred,
+    Look,
+}
+
+impl Import {
+    /// All there are, in their order.
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let hooks = (0..hooks().len() as u32).map(Self::Hook);
+        let first = std::iter::once(Self::Attach);
+        first.chain(hooks).chain([Self::Deferred, Self::Look])
+    }
+
+    /// Returns how many there are.
+    pub(super) fn count() -> u32 {
+        hooks().len() as u32 + 3
+    }
+
+    /// Returns its place.
+    pub(super) fn index(self) -> u32 {
+        let hooks = hooks().len() as u32;
+        match self {
+            Self::Attach => 0,
+            Self::Hook(hook) => 1 + hook,
+            Self::Deferred => 1 + hooks,
+            Self::Look => 2 + hooks,
+        }
+    }
+
+    /// Returns its name, in the component and in the core modules around it.
+    pub(super) fn name(self) -> String {
+        match self {
+            Self::Attach => "attach".to_owned(),
+            Self::Hook(hook) => hooks()[hook as usize].to_string(),
+            Self::Deferred => "deferred".to_owned(),
+            Self::Look => "look".to_owned(),
+        }
+    }
+
+    /// Tells whether it takes a list, so that to lower it takes a memory.
+    pub(super) fn takes_list(self) -> bool {
+        matches!(self, Self::Deferred | Self::Look)
+    }
+
+    /// Returns the types of its parameters and results once it is lowered.
+    pub(super) fn lowered(self) -> (Vec<ValType>, Vec<ValType>) {
+        match self {
+            Self::Attach => (vec![ValType::I64, ValType::I32], vec![ValType::I32]),
+            Self::Hook(hook) => {
+                let params = hooks()[hook as usize].params().into_iter();
+                let params = params.map(|ty| match ty {
+                    HookType::I32 => ValType::I32,
+                    HookType::I64 => ValType::I64,
+                });
+                (params.collect(), Vec::new())
+            }
+            Self::Deferred => (vec![ValType::I32, ValType::I32, ValType::I64], Vec::new()),
+            Self::Look => (vec![ValType::I32, ValType::I32], Vec::new()),
+        }
+    }
+
+    /// Returns its parameters, by name, and its result; `bytes` is a list of bytes.
+    fn component_type(
+        self,
+        bytes: ComponentValType,
+    ) -> (Vec<(String, ComponentValType)>, Option<ComponentValType>) {
+        let u32 = ComponentValType::Primitive(PrimitiveValType::U32);
+        let u64 = ComponentValType::Primitive(PrimitiveValType::U64);
+        match self {
+            Self::Attach => (
+                vec![("key".to_owned(), u64), ("instantiation".to_owned(), u32)],
+                Some(u32),
+            ),
+            Self::Hook(hook) => {
+                let params = hooks()[hook as usize].params();
+                let head = params.iter().filter(|ty| **ty == HookType::I32).count();
+                let named = params.iter().enumerate().map(|(at, ty)| match (ty, at) {
+                    (HookType::I32, 0) => ("instance".to_owned(), u32),
+                    (HookType::I32, _) => ("probe".to_owned(), u32),
+                    (HookType::I64, _) => (format!("v{}", at - head), u64),
+                });
+                (named.collect(), None)
+            }
+            Self::Deferred => (
+                vec![("records".to_owned(), bytes), ("lost".to_owned(), u64)],
+                None,
+            ),
+            Self::Look => (vec![("memory".to_owned(), bytes)], None),
+        }
+    }
+}
+
+/// Returns the type of the imported instance.
+pub(super) fn instance_type() -> InstanceType {
+    const BYTES: u32 = 0;
+    let mut ty = InstanceType::new();
+    ty.ty().defined_type().list(PrimitiveValType::U8);
+    for import in Import::all() {
+        let (params, result) = import.component_type(ComponentValType::Type(BYTES));
+        let index = ty.type_count();
+        let mut function = ty.ty().function();
+        function
+            .params(params.iter().map(|(name, ty)| (name.as_str(), *ty)))
+            .result(result);
+        ty.export(import.name().as_str(), ComponentTypeRef::Func(index));
+    }
+    ty
+}

@@ -1,0 +1,320 @@
+//! Writes what is added to a component with probes.
+
+use std::collections::BTreeMap;
+
+use wasm_encoder::{
+    Alias, CanonicalFunctionSection, CanonicalOption, ComponentAliasSection, ComponentExportKind,
+    ComponentImportSection, ComponentSectionId, ComponentTypeRef, ComponentTypeSection, ExportKind,
+    InstanceSection, ModuleArg,
+};
+use wasmparser::MemoryType;
+use wasmscope_address::FuncIndex;
+
+use super::added::{self, name};
+use super::interface::{self, Import};
+use super::output::{Added, HOST_INSTANCE, Output};
+use super::rewritten::{Instantiation, RewrittenModule};
+use super::writer::Writer;
+use crate::{Error, Module, Options, hooks};
+
+/// How many instances with probes a component has at most, as a power of two: more than
+/// engines accept.
+const INSTANTIATIONS: u32 = 12;
+
+impl Writer<'_, '_> {
+    /// Imports the host's instance.
+    pub(super) fn import(&mut self, out: &mut Output) {
+        let here = self.numbering.here();
+        let mut types = ComponentTypeSection::new();
+        types.instance(&interface::instance_type());
+        let mut imports = ComponentImportSection::new();
+        imports.import(
+            self.plan.import.as_str(),
+            ComponentTypeRef::Instance(here.types),
+        );
+        here.types += 1;
+        here.instances += 1;
+        out.component.section(&types).section(&imports);
+    }
+
+    /// Writes what every component with probes has: the host's functions, lowered, the
+    /// module of hooks and where events are kept.
+    pub(super) fn begin(&mut self, out: &mut Output) -> Result<(), Error> {
+        let first = u32::try_from(out.scope).ok();
+        let first = first.and_then(|scope| scope.checked_mul(1 << INSTANTIATIONS));
+        let first = first.filter(|first| *first < i32::MAX.cast_unsigned());
+        let Some(first) = first else {
+            return Err(Error::TooMany {
+                what: "components",
+                count: out.scope,
+                limit: 1 << (31 - INSTANTIATIONS),
+            });
+        };
+        let mut aliases = ComponentAliasSection::new();
+        for import in Import::all() {
+            aliases.alias(Alias::InstanceExport {
+                instance: HOST_INSTANCE,
+                kind: ComponentExportKind::Func,
+                name: &import.name(),
+            });
+        }
+        out.component.section(&aliases);
+        self.numbering.here().functions += Import::count();
+
+        let events_module = self.add_module(out, &added::events(first));
+        let hooks = self.plan.options;
+        let hooks = self.add_module(out, &added::hooks(hooks.key, &hooks.suffix));
+        let events = self.instantiate(out, events_module, &[]);
+        let memory = self.alias_memory(out, events, name::MEMORY);
+        let mut section = CanonicalFunctionSection::new();
+        let mut exports = Vec::new();
+        for import in Import::all() {
+            let options = [CanonicalOption::Memory(memory)];
+            let options = &options[..usize::from(import.takes_list())];
+            section.lower(import.index(), options.iter().copied());
+            let index = self.numbering.here().core_functions.add();
+            exports.push((import.name(), ExportKind::Func, index));
+        }
+        out.component.section(&section);
+        out.added = Added {
+            hooks,
+            events,
+            host: self.instance_of(out, &exports),
+            look: Import::Look.index(),
+        };
+        Ok(())
+    }
+
+    fn add_module(&mut self, out: &mut Output, bytes: &[u8]) -> u32 {
+        self.add_written(out, bytes, RewrittenModule::Added)
+    }
+
+    fn add_written(&mut self, out: &mut Output, bytes: &[u8], module: RewrittenModule) -> u32 {
+        let start = out.raw(ComponentSectionId::CoreModule, bytes);
+        self.written.push((start, module));
+        self.numbering.here().core_modules.add()
+    }
+
+    fn instantiate(&mut self, out: &mut Output, module: u32, args: &[(&str, u32)]) -> u32 {
+        let mut section = InstanceSection::new();
+        let args = args
+            .iter()
+            .map(|(name, instance)| (*name, ModuleArg::Instance(*instance)));
+        section.instantiate(module, args.collect::<Vec<_>>());
+        out.component.section(&section);
+        self.numbering.here().core_instances.add()
+    }
+
+    /// Makes a core instance of things.
+    fn instance_of(&mut self, out: &mut Output, exports: &[(String, ExportKind, u32)]) -> u32 {
+        let mut section = InstanceSection::new();
+        let exports = exports
+            .iter()
+            .map(|(name, kind, index)| (name.as_str(), *kind, *index));
+        section.export_items(exports.collect::<Vec<_>>());
+        out.component.section(&section);
+        self.numbering.here().core_instances.add()
+    }
+
+    fn alias(&mut self, out: &mut Output, instance: u32, kind: ExportKind, name: &str) {
+        let mut section = ComponentAliasSection::new();
+        section.alias(Alias::CoreInstanceExport {
+            instance,
+            kind,
+            name,
+        });
+        out.component.section(&section);
+    }
+
+    fn alias_function(&mut self, out: &mut Output, instance: u32, name: &str) -> u32 {
+        self.alias(out, instance, ExportKind::Func, name);
+        self.numbering.here().core_functions.add()
+    }
+
+    fn alias_memory(&mut self, out: &mut Output, instance: u32, name: &str) -> u32 {
+        self.alias(out, instance, ExportKind::Memory, name);
+        self.numbering.here().core_memories.add()
+    }
+
+    /// Makes the hooks of something that is about to be instantiated.
+    pub(super) fn hooks(
+        &mut self,
+        out: &mut Output,
+        instantiation: Instantiation,
+    ) -> Result<u32, Error> {
+        if out.numbered >> INSTANTIATIONS > 0 {
+            return Err(Error::TooMany {
+                what: "instances with probes",
+                count: out.numbered as usize,
+                limit: 1 << INSTANTIATIONS,
+            });
+        }
+        let number = (out.scope << INSTANTIATIONS) as u32 + out.numbered;
+        out.numbered += 1;
+        self.instantiations.insert(number, instantiation);
+        let Added {
+            hooks,
+            events,
+            host,
+            ..
+        } = out.added;
+        let args = [(name::EVENTS, events), (name::HOST, host)];
+        Ok(self.instantiate(out, hooks, &args))
+    }
+
+    /// Lets hooks show memory 0 of an instance.
+    pub(super) fn look_at_instance(
+        &mut self,
+        out: &mut Output,
+        hooks: u32,
+        instance: u32,
+        module: usize,
+    ) -> Result<(), Error> {
+        let nested = &self.plan.component.modules()[module];
+        if self.plan.options.expose
+            && let Some(ty) = nested.first_memory()?
+            && can_be_shown(&ty)
+        {
+            let export = hooks::memory_export(0, &self.plan.options.suffix);
+            let memory = self.alias_memory(out, instance, &export);
+            self.look(out, hooks, memory, ty);
+        }
+        Ok(())
+    }
+
+    /// Lets hooks show a memory.
+    fn look(&mut self, out: &mut Output, hooks: u32, memory: u32, ty: MemoryType) {
+        let module = match out.look.get(&ty.page_size_log2) {
+            Some(module) => *module,
+            None => {
+                let module = self.add_module(out, &added::look(ty.page_size_log2));
+                out.look.insert(ty.page_size_log2, module);
+                module
+            }
+        };
+        let mut section = CanonicalFunctionSection::new();
+        section.lower(out.added.look, [CanonicalOption::Memory(memory)]);
+        out.component.section(&section);
+        let function = self.numbering.here().core_functions.add();
+        let shown = [
+            (name::LOOK.to_owned(), ExportKind::Func, function),
+            (name::MEMORY.to_owned(), ExportKind::Memory, memory),
+        ];
+        let host = self.instance_of(out, &shown);
+        let args = [(name::HOST, host), (name::HOOKS, hooks)];
+        self.instantiate(out, module, &args);
+    }
+
+    /// Tells whether a function goes without something in front of it that forbids calls
+    /// out, or has that.
+    pub(super) fn is_quiet(&self, out: &Output, function: u32) -> bool {
+        let indices = self.numbering.open.last();
+        let types = &self.plan.component.scopes[out.scope].quiet;
+        let made = indices.is_some_and(|indices| indices.quiet.contains_key(&function));
+        made || !matches!(types.get(&function), Some(Some(_)))
+    }
+
+    /// Puts something in front of a function that forbids calls out.
+    pub(super) fn make_quiet(&mut self, out: &mut Output, function: u32) -> Result<(), Error> {
+        let types = &self.plan.component.scopes[out.scope].quiet;
+        let Some(Some(ty)) = types.get(&function) else {
+            return Ok(());
+        };
+        let bytes = added::quiet(ty);
+        let module = match out.quiet.get(&bytes) {
+            Some(module) => *module,
+            None => {
+                let module = self.add_module(out, &bytes);
+                out.quiet.insert(bytes, module);
+                module
+            }
+        };
+        let inner = self.numbering.here().core_functions.moved(function);
+        let exports = [(name::FUNCTION.to_owned(), ExportKind::Func, inner)];
+        let inner = self.instance_of(out, &exports);
+        let args = [(name::EVENTS, out.added.events), (name::INNER, inner)];
+        let instance = self.instantiate(out, module, &args);
+        let quiet = self.alias_function(out, instance, name::FUNCTION);
+        self.numbering.here().quiet.insert(function, quiet);
+        Ok(())
+    }
+
+    /// Wraps functions, each with its original index and which of those that are lifted or
+    /// lowered it is. Returns the wrappers.
+    pub(super) fn wrap(
+        &mut self,
+        out: &mut Output,
+        functions: &[(u32, usize)],
+    ) -> Result<Vec<(usize, u32)>, Error> {
+        // An instance shows one memory.
+        let mut groups = BTreeMap::<Option<u32>, Vec<(u32, usize)>>::new();
+        for (function, number) in functions {
+            let memory = self.plan.component.functions()[*number].memory;
+            groups.entry(memory).or_default().push((*function, *number));
+        }
+        let mut wrappers = Vec::new();
+        for (memory, group) in groups {
+            let instance = self.wrap_group(out, memory, &group)?;
+            for (at, (_, number)) in group.iter().enumerate() {
+                let wrapper = self.alias_function(out, instance, &added::wrapped(at));
+                wrappers.push((*number, wrapper));
+            }
+        }
+        Ok(wrappers)
+    }
+
+    fn wrap_group(
+        &mut self,
+        out: &mut Output,
+        memory: Option<u32>,
+        group: &[(u32, usize)],
+    ) -> Result<u32, Error> {
+        let component = self.plan.component;
+        let mut types = Vec::new();
+        let mut inner = Vec::new();
+        for (at, (function, number)) in group.iter().enumerate() {
+            // What cannot be wrapped was refused when this was planned.
+            types.extend(component.functions()[*number].core.clone());
+            let index = self.numbering.here().core_functions.moved(*function);
+            inner.push((added::wrapped(at), ExportKind::Func, index));
+        }
+        let bytes = added::wrapper(&types);
+        let module = Module::parse(&bytes)?;
+        let options = Options {
+            suffix: self.plan.options.suffix.clone(),
+            key: self.plan.options.key,
+            ..Options::default()
+        };
+        let first = FuncIndex(group.len() as u32);
+        let rewritten = module.rewrite(&options, &|function| function >= first)?;
+        let functions = group.iter().map(|(_, number)| *number).collect::<Vec<_>>();
+        let number = self.written.len();
+        let wrapper = RewrittenModule::Wrapper {
+            functions: functions.clone(),
+        };
+        let module = self.add_written(out, &rewritten.wasm, wrapper);
+        let hooks = self.hooks(
+            out,
+            Instantiation::Functions {
+                module: number,
+                functions,
+            },
+        )?;
+        if self.plan.options.expose
+            && let Some(memory) = memory
+            && let Some(ty) = component.scopes[out.scope].memories.get(memory as usize)
+            && can_be_shown(ty)
+        {
+            let memory = self.numbering.here().core_memories.moved(memory);
+            self.look(out, hooks, memory, *ty);
+        }
+        let inner = self.instance_of(out, &inner);
+        let args = [(name::INNER, inner), (hooks::MODULE, hooks)];
+        Ok(self.instantiate(out, module, &args))
+    }
+}
+
+/// Tells whether a memory can go to the host as a list of bytes.
+fn can_be_shown(ty: &MemoryType) -> bool {
+    !ty.shared && !ty.memory64
+}

@@ -1,0 +1,280 @@
+//! Rewritten components in the engine: they behave as before, and their host's functions
+//! hear what the test's own record says.
+
+use wasmscope_instrument::Options;
+use wasmscope_instrument::component::deferred::Records;
+use wasmscope_instrument::component::interface::{LOOK, import_name};
+use wasmscope_instrument::component::{
+    Candidate, Component, Instantiation, RewrittenComponent, RewrittenModule,
+};
+use wasmscope_instrument::hooks::Hook;
+use wasmtime::component::{Instance, Linker, Val, WasmList};
+use wasmtime::{Config, Engine, Store, StoreContextMut};
+
+/// What a host hears, as words.
+#[derive(Default)]
+struct Heard {
+    /// The instantiation of each attached instance.
+    attached: Vec<u32>,
+    events: Vec<String>,
+    staged: Vec<u64>,
+    looks: Vec<usize>,
+    look: bool,
+}
+
+impl Heard {
+    fn event(&mut self, event: String) {
+        self.events.push(event);
+    }
+}
+
+type Host<'a> = StoreContextMut<'a, Heard>;
+
+fn define(linker: &mut Linker<Heard>, suffix: &str) {
+    let mut host = linker.instance(&import_name(suffix)).unwrap();
+    host.func_wrap(
+        "attach",
+        |mut store: Host<'_>, (key, number): (u64, u32)| {
+            assert_eq!(key, 7);
+            let heard = store.data_mut();
+            heard.attached.push(number);
+            let look = if heard.look { LOOK } else { 0 };
+            Ok((heard.attached.len() as u32 - 1 | look,))
+        },
+    )
+    .unwrap();
+    macro_rules! hook {
+        ($($number:literal: ($($value:ident),*) ($($ty:ty),*);)*) => {$(
+            host.func_wrap(
+                concat!("before", $number),
+                |mut store: Host<'_>, (instance, probe, $($value),*): (u32, u32, $($ty),*)| {
+                    store.data_mut().before(instance, probe, &[$($value),*]);
+                    Ok(())
+                },
+            )
+            .unwrap();
+            host.func_wrap(
+                concat!("after", $number),
+                |mut store: Host<'_>, ($($value,)*): ($($ty,)*)| {
+                    store.data_mut().after(&[$($value),*]);
+                    Ok(())
+                },
+            )
+            .unwrap();
+        )*};
+    }
+    hook! {
+        0: () ();
+        1: (a) (u64);
+        2: (a, b) (u64, u64);
+        3: (a, b, c) (u64, u64, u64);
+        4: (a, b, c, d) (u64, u64, u64, u64);
+    }
+    host.func_wrap(
+        "stage4",
+        |mut store: Host<'_>, (a, b, c, d): (u64, u64, u64, u64)| {
+            store.data_mut().staged.extend([a, b, c, d]);
+            Ok(())
+        },
+    )
+    .unwrap();
+    host.func_wrap("tail", |mut store: Host<'_>, ()| {
+        store.data_mut().event("tail".to_owned());
+        Ok(())
+    })
+    .unwrap();
+    host.func_wrap("unwind", |mut store: Host<'_>, ()| {
+        store.data_mut().event("unwind".to_owned());
+        Ok(())
+    })
+    .unwrap();
+    host.func_wrap(
+        "deferred",
+        |mut store: Host<'_>, (records, lost): (WasmList<u8>, u64)| {
+            let bytes = records.as_le_slice(&store).to_vec();
+            let heard = store.data_mut();
+            heard.event(format!("deferred, {lost} lost"));
+            for record in Records::new(&bytes) {
+                let record = record?;
+                match record.hook {
+                    Hook::Before(_) => heard.before(record.instance, record.probe, record.values()),
+                    Hook::After(_) => heard.after(record.values()),
+                    Hook::Stage => heard.staged.extend(record.values()),
+                    hook => heard.event(hook.to_string()),
+                }
+            }
+            heard.event("now".to_owned());
+            Ok(())
+        },
+    )
+    .unwrap();
+    host.func_wrap("look", |mut store: Host<'_>, (memory,): (WasmList<u8>,)| {
+        let len = memory.as_le_slice(&store).len();
+        store.data_mut().looks.push(len);
+        Ok(())
+    })
+    .unwrap();
+}
+
+impl Heard {
+    fn before(&mut self, instance: u32, probe: u32, values: &[u64]) {
+        self.staged.extend(values);
+        let values = std::mem::take(&mut self.staged);
+        self.event(format!(
+            "+{}.{probe} {values:?}",
+            self.attached[instance as usize]
+        ));
+    }
+
+    fn after(&mut self, values: &[u64]) {
+        self.staged.extend(values);
+        let values = std::mem::take(&mut self.staged);
+        self.event(format!("- {values:?}"));
+    }
+}
+
+fn case(name: &str) -> Vec<u8> {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../instrument/tests/components/"
+    );
+    wat::parse_file(format!("{path}{name}.wat")).unwrap()
+}
+
+fn rewrite(wasm: &[u8], expose: bool, probed: &dyn Fn(Candidate) -> bool) -> RewrittenComponent {
+    let options = Options {
+        suffix: ":ab".to_owned(),
+        key: 7,
+        expose,
+        ..Options::default()
+    };
+    let component = Component::parse(wasm).unwrap();
+    component.rewrite(&options, probed).unwrap()
+}
+
+/// Instantiates a component whose host also says what `strings.wat` asks for.
+fn instantiate(wasm: &[u8], look: bool) -> (Store<Heard>, Instance) {
+    let engine = Engine::new(Config::new().wasm_component_model_async(true)).unwrap();
+    let component = wasmtime::component::Component::new(&engine, wasm).unwrap();
+    let mut linker = Linker::<Heard>::new(&engine);
+    define(&mut linker, ":ab");
+    let mut log = linker.instance("demo:host/log@1.0.0").unwrap();
+    log.func_wrap("say", |mut store: Host<'_>, (words,): (String,)| {
+        store.data_mut().event(format!("said {words}"));
+        Ok((words.len() as u32,))
+    })
+    .unwrap();
+    let heard = Heard {
+        look,
+        ..Heard::default()
+    };
+    let mut store = Store::new(&engine, heard);
+    let instance = linker.instantiate(&mut store, &component).unwrap();
+    (store, instance)
+}
+
+fn greet(store: &mut Store<Heard>, instance: Instance) -> Val {
+    let interface = instance
+        .get_export_index(&mut *store, None, "demo:host/greeter@1.0.0")
+        .unwrap();
+    let greet = instance
+        .get_export_index(&mut *store, Some(&interface), "greet")
+        .unwrap();
+    let greet = instance.get_func(&mut *store, greet).unwrap();
+    let mut results = [Val::Bool(false)];
+    greet
+        .call(store, &[Val::String("you".into())], &mut results)
+        .unwrap();
+    results[0].clone()
+}
+
+/// The events of `greet("you")` where `at` is where the name goes, by the numbers of
+/// instantiations; written by hand from the component's text.
+fn greeting(numbers: [u32; 4], at: u64) -> Vec<String> {
+    let [libc, main, lift, lower] = numbers;
+    let event = |number: u32, probe: u32, values: &[u64]| format!("+{number}.{probe} {values:?}");
+    let done = |values: &[u64]| format!("- {values:?}");
+    vec![
+        "deferred, 0 lost".to_owned(),
+        event(libc, 1, &[0, 0, 1, 3]),
+        event(libc, 0, &[3]),
+        done(&[at]),
+        done(&[at]),
+        "now".to_owned(),
+        event(lift, 0, &[at, 3]),
+        event(main, 2, &[at, 3]),
+        event(main, 0, &[at, 3]),
+        event(lower, 0, &[at, 3]),
+        "said you".to_owned(),
+        done(&[3]),
+        done(&[3]),
+        event(main, 1, &[512, 16, 7]),
+        done(&[]),
+        event(main, 1, &[519, at, 3]),
+        done(&[]),
+        done(&[8]),
+        done(&[8]),
+    ]
+}
+
+/// The clean-up behind `greet`, which is told with what comes next.
+fn freeing(main: u32) -> Vec<String> {
+    [
+        "deferred, 0 lost".to_owned(),
+        format!("+{main}.4 [8]"),
+        format!("+{main}.3 [8]"),
+        "- []".to_owned(),
+        "- []".to_owned(),
+    ]
+    .to_vec()
+}
+
+/// Returns the numbers of `$libc`, `$main`, the lifted `greet` and the lowered `say`.
+fn numbers(rewritten: &RewrittenComponent) -> [u32; 4] {
+    let number = |original: Option<usize>, function: Option<usize>| {
+        let found = rewritten
+            .instantiations
+            .iter()
+            .find(|(_, what)| match what {
+                Instantiation::Core { module } => match &rewritten.modules[*module] {
+                    RewrittenModule::Original(module) => Some(module.index) == original,
+                    _ => panic!("an instantiation of a module that is not the original's"),
+                },
+                Instantiation::Functions { functions, .. } => {
+                    function == functions.first().copied()
+                }
+            });
+        *found.expect("it is instantiated").0
+    };
+    let functions = |function| number(None, Some(function));
+    [
+        number(Some(0), None),
+        number(Some(1), None),
+        functions(1),
+        functions(0),
+    ]
+}
+
+#[test]
+fn strings_come_and_go_as_before_and_every_call_is_heard() {
+    let wasm = case("strings");
+    let rewritten = rewrite(&wasm, true, &|_| true);
+    for look in [false, true] {
+        let (mut store, instance) = instantiate(&rewritten.wasm, look);
+        for _ in 0..2 {
+            let greeting = greet(&mut store, instance);
+            assert_eq!(greeting, Val::String("hello, you".into()));
+        }
+        let numbers = numbers(&rewritten);
+        let mut expected = greeting(numbers, 1024);
+        expected.extend(freeing(numbers[1]));
+        expected.extend(greeting(numbers, 1027).into_iter().skip(1));
+        let heard = store.data();
+        assert_eq!(heard.events, expected);
+        let attached = rewritten.instantiations.keys().copied().collect::<Vec<_>>();
+        assert_eq!(heard.attached, attached);
+        // Behind each event that was not deferred, all of one page.
+        let events = if look { 24 } else { 0 };
+        assert_eq!(heard.looks, vec![65536; events]);
+    }
+}
