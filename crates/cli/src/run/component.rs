@@ -132,7 +132,7 @@ fn function(
     instance: InstancePre<ComponentHost>,
     invoke: &str,
 ) -> Result<Entry> {
-    let (name, texts) = values::component_call(invoke, &call.arguments)
+    let (name, arguments) = values::component_call(invoke, &call.arguments)
         .map_err(|error| exit::usage(error.to_string()))?;
     let (ty, index) = find(component, &name).ok_or_else(|| {
         exit::usage(format!(
@@ -145,7 +145,7 @@ fn function(
         .params()
         .map(|(name, ty)| (name.to_owned(), ty))
         .collect();
-    let arguments = values::component_arguments(&types, &texts)
+    let arguments = values::component_arguments(&types, &arguments)
         .map_err(|error| exit::usage(format!("--invoke {name}: {error}")))?;
     Ok(Entry::Function {
         instance,

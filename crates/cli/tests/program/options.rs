@@ -131,6 +131,50 @@ fn a_component_is_called_as_in_wasmtime() {
 }
 
 #[test]
+fn components_take_and_return_values_of_all_types() {
+    let place = Place::new();
+    place.write(
+        "back.wat",
+        r#"(component
+  (type $item' (record (field "name" string) (field "sizes" (list u32)) (field "note" (option string))))
+  (export $item "item" (type $item'))
+  (type $items (list $item))
+  (core module $m
+    (memory (export "memory") 1)
+    (global $heap (mut i32) (i32.const 1024))
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (global.set $heap (i32.and (i32.add (global.get $heap) (i32.const 7)) (i32.const -8)))
+      (global.get $heap)
+      (global.set $heap (i32.add (global.get $heap) (local.get 3))))
+    (func (export "back") (param i32 i32) (result i32)
+      (i32.store (i32.const 16) (local.get 0))
+      (i32.store (i32.const 20) (local.get 1))
+      (i32.const 16)))
+  (core instance $m (instantiate $m))
+  (func (export "back") (param "items" $items) (result $items)
+    (canon lift (core func $m "back") (memory (core memory $m "memory")) (realloc (core func $m "realloc")))))"#,
+    );
+    let items = r#"[{name: "a", sizes: [1, 2], note: some("x")}, {name: "\"", sizes: []}]"#;
+    let call = format!("back({items})");
+    for arguments in [
+        &["--invoke", &call, "back.wat"][..],
+        &["--invoke", "back", "back.wat", items],
+    ] {
+        let child = place.command(&[]).args(arguments).spawn().unwrap();
+        let ran = ok(crate::program::finish(child));
+        assert_eq!(ran.stdout, format!("{items}\n"));
+    }
+    let child = place
+        .command(&["--invoke", "back([{name: 5}])", "back.wat"])
+        .spawn();
+    let ran = crate::program::finish(child.unwrap());
+    assert_eq!(ran.status, 2);
+    let says =
+        "--invoke back: parameter items: invalid value type at \"5\"; its type is list<record {";
+    assert!(ran.stderr.contains(says), "{}", ran.stderr);
+}
+
+#[test]
 fn quiet_is_quiet() {
     let ran = ok(Place::new().run("-q @fib.wasm 1"));
     assert_eq!(ran.stderr, "");
