@@ -1,11 +1,13 @@
 //! The flags as they are given. What they mean together is [`crate::plan`]'s.
 
+mod backtrace;
 mod guest;
 mod instrument;
 mod profile;
 mod select;
 mod trace;
 
+pub(crate) use backtrace::{BacktraceArgs, ColorArg, StackFormat};
 pub(crate) use guest::GuestArgs;
 pub(crate) use instrument::InstrumentArgs;
 pub(crate) use profile::{ClockArg, ProfileArgs, Threshold};
@@ -40,6 +42,15 @@ pub(crate) enum Command {
     /// WASI command (p1), or, with --invoke, anything that exports a function. What the guest reads
     /// and writes, and its exit status, stay its own.
     Trace(Box<TraceArgs>),
+
+    /// Run a guest and, when it fails, show the whole stack with its source
+    ///
+    /// GUEST is a core module or a component, as binary or as text: a WASI command (p1 or p2),
+    /// or, with --invoke, anything that exports a function. What the guest reads and writes, and
+    /// its exit status, stay its own; nothing is printed when it ends well. Lines and inlined
+    /// calls come from the guest's DWARF, the source from the files that it names; modules in
+    /// text form are their own source.
+    Backtrace(Box<BacktraceArgs>),
 
     /// Rewrite a module so that its host hears of its calls, and do not run it
     ///

@@ -27,7 +27,20 @@ impl Compiled {
     ///
     /// Names the guest, and the byte where it is malformed.
     pub(crate) fn new(file: &GuestFile, settings: &Settings) -> Result<Self> {
-        let engine = new(settings)?;
+        Self::with(file, settings, |_| {})
+    }
+
+    /// Compiles a guest, on an engine that is configured further.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub(crate) fn with(
+        file: &GuestFile,
+        settings: &Settings,
+        configure: impl FnOnce(&mut Config),
+    ) -> Result<Self> {
+        let engine = engine(settings, configure)?;
         let compiled = match file.kind {
             Kind::Module => Module::new(&engine, &file.bytes).map(Self::Module),
             Kind::Component => Component::new(&engine, &file.bytes).map(Self::Component),
@@ -41,7 +54,15 @@ impl Compiled {
         })
     }
 
-    /// Describes it to the profiler.
+    /// Returns the engine that it was compiled on.
+    pub(crate) fn engine(&self) -> &Engine {
+        match self {
+            Self::Module(module) => module.engine(),
+            Self::Component(component) => component.engine(),
+        }
+    }
+
+    /// Describes it to who names its functions.
     pub(crate) fn describe(&self, name: &str) -> Guest {
         match self {
             Self::Module(module) => Guest::module(name, module),
@@ -56,6 +77,10 @@ impl Compiled {
 ///
 /// When it refuses the settings.
 pub(crate) fn new(settings: &Settings) -> Result<Engine> {
+    engine(settings, |_| {})
+}
+
+fn engine(settings: &Settings, configure: impl FnOnce(&mut Config)) -> Result<Engine> {
     let mut config = Config::new();
     config.generate_address_map(true);
     config.consume_fuel(settings.fuel.is_some());
@@ -65,6 +90,7 @@ pub(crate) fn new(settings: &Settings) -> Result<Engine> {
         config.async_stack_size(stack.saturating_add(HOST_STACK));
     }
     settings.configure(&mut config);
+    configure(&mut config);
     Engine::new(&config).map_err(|error| anyhow!("the engine refuses these settings: {error:#}"))
 }
 

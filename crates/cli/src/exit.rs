@@ -43,6 +43,18 @@ Exit status:
   143  SIGTERM
 When the trace cannot be written any more the guest goes on to its end without.";
 
+/// What `backtrace --help` says about them.
+pub(crate) const BACKTRACE_HELP: &str = "\
+Exit status:
+  N    what the guest exited with
+  1    the guest could not be run, or failed other than by a trap
+  2    an option or argument is wrong
+  124  --timeout was over
+  125  the stack could not be written
+  130  Ctrl-C
+  134  the guest trapped
+  143  SIGTERM";
+
 /// What `instrument --help` says about them.
 pub(crate) const INSTRUMENT_HELP: &str = "\
 Exit status:

@@ -90,9 +90,14 @@ fn from_text(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>> {
             &bytes[..bytes.len().min(4)]
         );
     }
-    let binary = wat::parse_bytes(&bytes).map_err(|mut error| {
-        error.set_path(path);
-        anyhow!("{display}: this is not well-formed text of WebAssembly: {error}")
-    })?;
+    // With lines, so that what is said of it can be shown in it.
+    let mut parser = wat::Parser::new();
+    parser.generate_dwarf(wat::GenerateDwarf::Full);
+    let binary = parser
+        .parse_bytes(Some(path), &bytes)
+        .map_err(|mut error| {
+            error.set_path(path);
+            anyhow!("{display}: this is not well-formed text of WebAssembly: {error}")
+        })?;
     Ok(binary.into_owned())
 }

@@ -1,11 +1,13 @@
 //! The `wasmscope` program: shows what WebAssembly guests do, from inside the host that
 //! runs them.
 //!
-//! Each subcommand is a module: `profile`, `trace` and `instrument`. The program reads
+//! Each subcommand is a module: `profile`, `trace`, `backtrace` and `instrument`. The program reads
 //! flags ([`args`]), checks them ([`plan`]), runs guests ([`run`]), and leaves sampling,
 //! listening, rewriting and formats to the libraries.
 
 mod args;
+mod backtrace;
+mod backtrace_command;
 mod duration;
 mod engine;
 mod exit;
@@ -38,6 +40,7 @@ fn main() {
     let status = match args.command {
         args::Command::Profile(args) => profile_command::run(args),
         args::Command::Trace(args) => trace_command::run(args),
+        args::Command::Backtrace(args) => backtrace_command::run(args),
         args::Command::Instrument(args) => instrument_command::run(args),
     };
     let status = status.unwrap_or_else(|error| {

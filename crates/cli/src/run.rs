@@ -5,8 +5,10 @@
 
 mod component;
 mod core;
+mod failures;
 mod watch;
 
+pub(crate) use failures::Failures;
 pub(crate) use watch::Watch;
 
 use crate::engine::{self, Compiled};

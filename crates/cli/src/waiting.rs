@@ -93,6 +93,21 @@ impl<'a> Running<'a> {
     }
 }
 
+impl Running<'_> {
+    /// Waits for the guest alone, for so long at most.
+    pub(crate) fn wait_for_guest(&self, longest: Duration) -> Option<Ending> {
+        let deadline = Instant::now() + longest;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(Event::End(End::Guest(ending))) => return Some(ending),
+                Ok(_) => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
 impl End {
     /// Tells whether the guest ran at all.
     pub(crate) fn is_run(&self) -> bool {

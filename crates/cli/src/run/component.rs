@@ -6,6 +6,7 @@ use crate::settings::UnknownImports;
 use crate::{exit, values};
 use anyhow::{Result, anyhow, bail};
 use std::io::Write as _;
+use wasmtime::Store;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{
     Component, ComponentExportIndex, InstancePre, Linker, ResourceTable, Val,
@@ -61,10 +62,10 @@ pub(super) fn run(call: &Call, component: &Component, host: ComponentHost) -> En
         Err(error) => return Ending::NotRun(error),
     };
     call.watched(|| {
-        let mut run = || match &entry {
+        let run = |store: &mut Store<ComponentHost>| match &entry {
             Entry::Command(command) => {
-                let command = command.instantiate(&mut store)?;
-                let result = command.wasi_cli_run().call_run(&mut store)?;
+                let command = command.instantiate(&mut *store)?;
+                let result = command.wasi_cli_run().call_run(&mut *store)?;
                 Ok(i32::from(result.is_err()))
             }
             Entry::Function {
@@ -73,19 +74,19 @@ pub(super) fn run(call: &Call, component: &Component, host: ComponentHost) -> En
                 arguments,
                 results,
             } => {
-                let instance = instance.instantiate(&mut store)?;
+                let instance = instance.instantiate(&mut *store)?;
                 let function = instance
-                    .get_func(&mut store, index)
+                    .get_func(&mut *store, index)
                     .ok_or_else(|| wasmtime::Error::msg("the export is gone"))?;
                 let mut results = vec![Val::Bool(false); *results];
-                function.call(&mut store, arguments, &mut results)?;
+                function.call(&mut *store, arguments, &mut results)?;
                 let mut stdout = std::io::stdout().lock();
                 stdout.write_all(values::show_component(&results).as_bytes())?;
                 stdout.flush()?;
                 Ok(0)
             }
         };
-        Ending::of(run())
+        Ending::of(call.watch.guard(&mut store, run))
     })
 }
 

@@ -1,6 +1,6 @@
 //! Who watches a guest while it runs: the profiler, or listeners.
 
-use super::Ending;
+use super::{Ending, Failures};
 use std::time::Duration;
 use wasmscope::{Listening, MemoryTrack, Profiler};
 use wasmtime::{Linker, Store};
@@ -16,6 +16,8 @@ pub(crate) enum Watch {
     },
     /// Listeners, by whom the guest was compiled.
     Listening(Listening),
+    /// Who wants to know where the guest fails.
+    Failures(Failures),
 }
 
 impl Watch {
@@ -23,7 +25,7 @@ impl Watch {
     pub(super) fn memory_track(&self, name: &str) -> Option<MemoryTrack> {
         match self {
             Self::Profiler { profiler, .. } => Some(profiler.memory_track(name)),
-            Self::Listening(_) => None,
+            Self::Listening(_) | Self::Failures(_) => None,
         }
     }
 
@@ -40,6 +42,7 @@ impl Watch {
                     Ok(())
                 });
             }
+            Self::Failures(failures) => failures.store(store),
             Self::Profiler { .. } | Self::Listening(_) => {}
         }
     }
@@ -47,7 +50,7 @@ impl Watch {
     /// Defines what the guest imports to be watched.
     pub(super) fn link<T: 'static>(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
         match self {
-            Self::Profiler { .. } => Ok(()),
+            Self::Profiler { .. } | Self::Failures(_) => Ok(()),
             Self::Listening(listening) => listening.add_to_linker(linker),
         }
     }
@@ -61,6 +64,7 @@ impl Watch {
         match self {
             Self::Profiler { .. } => run(store),
             Self::Listening(listening) => listening.guard(store, run),
+            Self::Failures(failures) => failures.guard(store, run),
         }
     }
 
@@ -68,7 +72,7 @@ impl Watch {
     pub(super) fn run(&self, started: &dyn Fn(), guest: impl FnOnce() -> Ending) -> Ending {
         match self {
             Self::Profiler { profiler, .. } => sampled(profiler, started, guest),
-            Self::Listening(_) => {
+            Self::Listening(_) | Self::Failures(_) => {
                 started();
                 guest()
             }

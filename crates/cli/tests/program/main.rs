@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "in tests that is how to fail")]
 
 mod accounting;
+mod backtrace;
 mod bad_input;
 mod ends;
 mod expected;

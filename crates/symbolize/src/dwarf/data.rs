@@ -160,7 +160,8 @@ impl<'a> Coverage<'a> {
     /// Notes an attribute, if it is one of them.
     pub(crate) fn note(&mut self, attribute: &gimli::Attribute<Slice<'a>>) {
         match attribute.name() {
-            gimli::DW_AT_low_pc => self.low = Some(attribute.value()),
+            // Some writers have a number there, which says nothing.
+            gimli::DW_AT_low_pc => self.low = Some(attribute.value()).filter(is_address),
             gimli::DW_AT_high_pc => self.high = Some(attribute.value()),
             gimli::DW_AT_ranges => self.list = Some(attribute.value()),
             _ => {}
@@ -243,6 +244,14 @@ impl<'a> Coverage<'a> {
         }
         Ok(())
     }
+}
+
+/// Tells whether a value is of a form that addresses have.
+fn is_address(value: &Value<'_>) -> bool {
+    matches!(
+        value,
+        AttributeValue::Addr(_) | AttributeValue::DebugAddrIndex(_)
+    )
 }
 
 /// Reads an address, or the address that an index refers to.

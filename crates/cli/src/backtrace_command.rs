@@ -1,0 +1,102 @@
+//! `wasmscope backtrace`: runs a guest, and shows its stack when it fails.
+
+use crate::args::BacktraceArgs;
+use crate::backtrace::{self, Stack};
+use crate::engine::Compiled;
+use crate::guest_file::{self, GuestFile};
+use crate::plan::{BacktracePlan, GuestPlan};
+use crate::progress::Progress;
+use crate::run::{Ending, Failures, Watch};
+use crate::waiting::{End, Running};
+use crate::{exit, terminal};
+use anyhow::{Context, Result, anyhow};
+use std::io::{self, Write as _};
+use std::time::Duration;
+use wasmscope::{ExplainedGuest, Explainer};
+
+/// How long a guest whose time is over has to come to the next loop or function.
+const TO_STOP: Duration = Duration::from_secs(2);
+
+/// Runs the subcommand and returns the program's exit status.
+///
+/// # Errors
+///
+/// What is wrong with the flags, the guest or the output.
+pub(crate) fn run(args: Box<BacktraceArgs>) -> Result<i32> {
+    if let Some(help) = GuestPlan::help(&args.guest) {
+        io::stdout().write_all(help.as_bytes())?;
+        return Ok(0);
+    }
+    let plan = BacktracePlan::new(*args)?;
+    let mut progress = Progress::new(plan.quiet);
+    let result = backtrace(&plan, &mut progress);
+    progress.clear();
+    result
+}
+
+fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
+    let file = GuestFile::read(&plan.guest.file)?;
+    progress.phase(&format!("compiling {}", file.name));
+    let has_deadline = plan.guest.timeout.is_some();
+    let compiled = Compiled::with(&file, &plan.guest.settings, |config| {
+        // What stops a guest whose time is over, with its stack.
+        config.epoch_interruption(has_deadline);
+    })?;
+    let explainer = Explainer::new();
+    let _guest = register(plan, &file, &compiled, &explainer)?;
+
+    let failures = Failures::new(explainer, has_deadline);
+    let watch = Watch::Failures(failures.clone());
+    let running = Running::start(&plan.guest, &file.name, &compiled, watch, progress)?;
+    let mut end = running.wait(progress, String::new);
+    progress.clear();
+    let timeout = match end {
+        End::Timeout(after) => {
+            compiled.engine().increment_epoch();
+            if let Some(stopped) = running.wait_for_guest(TO_STOP) {
+                end = End::Guest(stopped);
+            } else {
+                terminal::warning(&format!(
+                    "{}: it is in a function of the host, and its stack not known",
+                    file.name
+                ));
+            }
+            Some(after)
+        }
+        _ => None,
+    };
+    let failure = failures.take();
+    let status = match (&end, timeout) {
+        (End::Guest(Ending::Failed(_)), Some(_)) => exit::TIMEOUT,
+        (End::Guest(ending), _) => ending.status(),
+        _ => exit::TIMEOUT,
+    };
+    match failure {
+        Some(failure) if end.is_run() => {
+            let stack = Stack {
+                guest: file.name.clone(),
+                failure,
+                status,
+            };
+            backtrace::show(&stack, &plan.show)?;
+            Ok(status)
+        }
+        _ => end.report(&file.name, plan.quiet, true),
+    }
+}
+
+fn register(
+    plan: &BacktracePlan,
+    file: &GuestFile,
+    compiled: &Compiled,
+    explainer: &Explainer,
+) -> Result<ExplainedGuest> {
+    let mut guest = compiled.describe(&file.name).bytes(file.bytes.clone());
+    if let Some(path) = &plan.debug_file {
+        let bytes = guest_file::read(path).context("--debug-file")?;
+        guest = guest.debug_bytes(bytes);
+    }
+    explainer
+        .register(guest)
+        .map_err(|error| anyhow!("failed to {error}"))
+}
