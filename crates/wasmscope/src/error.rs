@@ -80,6 +80,24 @@ pub enum Error {
          PoolingAllocationConfig::max_memories_per_module, and total_memories with it"
     )]
     EventMemory(#[source] wasmtime::Error),
+    /// A [`Listening`](crate::Listening) has a setting that components cannot have yet.
+    #[error(
+        "listen to a component: {setting} is for core modules, not for components yet; build that \
+         Listening without it"
+    )]
+    ComponentSetting {
+        /// The setting's name.
+        setting: &'static str,
+    },
+    /// A store has no room for the one small instance by which its stacks are found.
+    #[error(
+        "listen to a component: {0}; one core instance more is needed in each store that listens: \
+         raise the limiter's or the pool's number of instances by one"
+    )]
+    Anchor(#[source] wasmtime::Error),
+    /// The engine keeps its stores in another way than the crate that describes it says.
+    #[error("listen to a component: the engine's store is not laid out as expected")]
+    Layout,
     /// A guarded export was called with `call_async`.
     #[error(
         "call a guarded export: it cannot be called on a fiber; guard asynchronous calls with \

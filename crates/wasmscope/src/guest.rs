@@ -1,6 +1,6 @@
 //! What an embedder says about a guest when it registers it.
 
-use crate::Listened;
+use crate::{Listened, ListenedComponent};
 use std::fmt;
 use std::sync::Arc;
 use wasmscope_address::ModuleIndex;
@@ -75,22 +75,22 @@ impl Guest {
     /// Describes a module that was rewritten for listeners, as the original that people
     /// know: with its bytes, its functions, its offsets and its lines.
     pub fn listened(name: impl Into<String>, listened: &Listened) -> Self {
-        let (module, bytes, map) = listened.parts();
+        let (bytes, origin) = listened.original();
         Self {
             bytes: Some(bytes),
-            ..Self::rewritten(name, module, map)
+            origins: Some(vec![origin]),
+            ..Self::module(name, listened.module())
         }
     }
 
-    /// Describes a module that was rewritten, without the bytes of the original.
-    pub(crate) fn rewritten(name: impl Into<String>, module: &Module, map: Map) -> Self {
-        let origin = Origin {
-            module: ModuleIndex(0),
-            map,
-        };
+    /// Describes a component that was rewritten for listeners, as [`listened`](Self::listened)
+    /// does a module.
+    pub fn listened_component(name: impl Into<String>, listened: &ListenedComponent) -> Self {
+        let (bytes, origins) = listened.original();
         Self {
-            origins: Some(vec![Some(origin)]),
-            ..Self::module(name, module)
+            bytes: Some(bytes),
+            origins: Some(origins),
+            ..Self::component(name, listened.component())
         }
     }
 

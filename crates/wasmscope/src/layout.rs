@@ -44,6 +44,9 @@ impl Fp {
     /// No frame: lower than all.
     pub(crate) const NONE: Self = Self(0);
 
+    /// A frame that was gone before anybody could see it: lower than all that there are.
+    pub(crate) const NOWHERE: Self = Self(1);
+
     /// Returns the frame pointer of the caller.
     ///
     /// # Safety
@@ -95,6 +98,11 @@ impl Callers {
         }
     }
 
+    /// Returns where they end.
+    pub(crate) fn entry(&self) -> Fp {
+        self.entry
+    }
+
     /// Tells whether the trampoline by which the host entered is reached.
     #[inline(always)]
     pub(crate) fn is_at_entry(&self) -> bool {
@@ -120,10 +128,13 @@ impl Callers {
 }
 
 /// Tells the stacks of one thread or store apart.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub(crate) enum StackId {
     /// The stack that the host entered the guest on.
+    #[default]
     Entered,
+    /// A fiber's, where the tasks of one store take turns, by where its guard pages begin.
+    Fiber(usize),
     /// The stack of a continuation, by the address of what the engine knows of it.
     Continuation(usize),
 }
@@ -136,8 +147,11 @@ impl StackId {
     ///
     /// The continuation's store is there.
     pub(crate) unsafe fn progress(self) -> (Progress, usize) {
-        let Self::Continuation(mut reference) = self else {
-            return (Progress::Running, 0);
+        let mut reference = match self {
+            Self::Entered => return (Progress::Running, 0),
+            // Whether it is the one that runs is for its store to say.
+            Self::Fiber(_) => return (Progress::Paused, 0),
+            Self::Continuation(reference) => reference,
         };
         let state = usize::from(
             HostPtr.vmcontref_common_stack_information()
@@ -252,11 +266,11 @@ impl StoreContext {
     ///
     /// # Safety
     ///
-    /// The host was called by this store's guest, on the stack that the host entered on; it
-    /// has not returned.
+    /// The host was called by this store's guest; it has not returned.
     pub(crate) unsafe fn callers_of_host(self) -> Callers {
         // SAFETY: as the caller promises, for the frame as for its callers.
-        let mut callers = unsafe { Callers::of(self.exit_slot().frame(), self.entry()) };
+        let mut callers =
+            unsafe { Callers::of(self.exit_slot().frame(), self.entry_of(self.stack())) };
         callers.pc = Some(self.exit_pc());
         callers
     }
@@ -271,7 +285,7 @@ impl StoreContext {
     #[inline]
     pub(crate) fn entry_of(self, stack: StackId) -> Fp {
         match stack {
-            StackId::Entered => self.entry(),
+            StackId::Entered | StackId::Fiber(_) => self.entry(),
             StackId::Continuation(_) => Fp::NONE,
         }
     }

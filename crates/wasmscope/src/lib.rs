@@ -64,7 +64,8 @@ pub use guest::Guest;
 pub use host_calls::HostCalls;
 pub use labels::{LabelValue, Labelled, Labels};
 pub use listening::{
-    Batch, EventStream, EventStreamBuilder, Listened, Listening, ListeningBuilder, Streamed, Taken,
+    Batch, EventStream, EventStreamBuilder, Listened, ListenedComponent, Listening,
+    ListeningBuilder, Streamed, Taken,
 };
 pub use memory_track::MemoryTrack;
 pub use on_demand::OnDemand;

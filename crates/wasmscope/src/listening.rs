@@ -14,6 +14,8 @@
 
 mod attach;
 mod attached;
+mod binary;
+mod component;
 mod current;
 mod definition;
 mod events;
@@ -31,19 +33,23 @@ mod site;
 mod spilled;
 mod store_calls;
 
+pub use component::ListenedComponent;
 pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, Taken};
 
 use crate::Error;
-use crate::guest::Bytes;
+use crate::guest::{Bytes, Compiled, Origin};
 use attach::{attach, enter};
+use binary::Binary;
+use component::ComponentModules;
 use module::{ListenedModule, Parts};
 use scope::Scope;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use wasmscope_instrument::{Exceptions, Map, Options};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use wasmscope_address::ModuleIndex;
+use wasmscope_instrument::{Exceptions, Options};
 use wasmscope_listen::{Cause, Definition, Factory};
 use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap, WasmBacktrace};
 
@@ -132,9 +138,21 @@ struct Shared {
     exit_status: Box<ExitStatus>,
     next_key: AtomicU64,
     modules: Mutex<HashMap<u64, Weak<ListenedModule>>>,
+    components: Mutex<HashMap<u64, Weak<ComponentModules>>>,
+    component_memory: bool,
 }
 
 impl Shared {
+    fn component(&self, key: u64) -> Option<Arc<ComponentModules>> {
+        self.components().get(&key)?.upgrade()
+    }
+
+    fn components(&self) -> MutexGuard<'_, HashMap<u64, Weak<ComponentModules>>> {
+        self.components
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn module(&self, key: u64) -> Option<Arc<ListenedModule>> {
         let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         modules.get(&key)?.upgrade()
@@ -148,9 +166,20 @@ pub struct ListeningBuilder {
     switches: bool,
     guarded_exports: bool,
     exit_status: Box<ExitStatus>,
+    component_memory: bool,
 }
 
 impl ListeningBuilder {
+    /// Lets listeners read the first memory of instances within components. Each event then
+    /// costs a second call of the host. Off by default.
+    ///
+    /// Instances of core modules can always be read.
+    #[must_use]
+    pub fn component_memory(mut self, component_memory: bool) -> Self {
+        self.component_memory = component_memory;
+        self
+    }
+
     /// Makes listeners that can be turned off and on while guests run. A probe that is off
     /// costs a load and a branch. Off by default.
     #[must_use]
@@ -220,6 +249,8 @@ impl ListeningBuilder {
                 exit_status: self.exit_status,
                 next_key: AtomicU64::new(0),
                 modules: Mutex::default(),
+                components: Mutex::default(),
+                component_memory: self.component_memory,
             }),
         }
     }
@@ -250,6 +281,7 @@ impl Listening {
             switches: false,
             guarded_exports: false,
             exit_status: Box::new(|_| None),
+            component_memory: false,
         }
     }
 
@@ -287,16 +319,7 @@ impl Listening {
     ) -> Result<Listened, Error> {
         let original = wasmscope_instrument::Module::parse(bytes.as_ref())?;
         let name = original.name().map(str::to_owned);
-        if engine.get_guest_debug() {
-            return Err(Error::GuestDebug {
-                guest: name.unwrap_or_default(),
-            });
-        }
-        if engine.is_pulley() {
-            return Err(Error::Interpreted {
-                guest: name.unwrap_or_default(),
-            });
-        }
+        can_be_heard(engine, || name.clone().unwrap_or_default())?;
         let definitions = definition::of(&original);
         let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
         let options = Options {
@@ -314,8 +337,8 @@ impl Listening {
                 .is_some_and(|definition| probed(definition))
         })?;
         let compiled = Module::new(engine, &rewritten.wasm).map_err(Error::Engine)?;
-        let module = ListenedModule::new(Parts {
-            compiled,
+        let parts = Parts {
+            index: ModuleIndex(0),
             name,
             suffix: Arc::clone(&self.shared.suffix),
             memories: original.memories(),
@@ -323,8 +346,14 @@ impl Listening {
             definitions,
             probed: rewritten.probes,
             map: rewritten.map,
-            bytes: Arc::new(bytes),
-        })?;
+        };
+        let binary = Binary::new(
+            Compiled::Module(compiled.clone()),
+            parts.name.as_deref(),
+            Arc::new(bytes),
+        )?;
+        let functions = binary.functions();
+        let module = ListenedModule::new(&Arc::new(binary), &functions, parts)?;
         let mut modules = self
             .shared
             .modules
@@ -332,7 +361,71 @@ impl Listening {
             .unwrap_or_else(PoisonError::into_inner);
         modules.retain(|_, module| module.strong_count() > 0);
         modules.insert(key, Arc::downgrade(&module));
-        Ok(Listened { module })
+        Ok(Listened { compiled, module })
+    }
+
+    /// As [`compile`](Self::compile), for components: the functions of their core modules,
+    /// and the functions that they import and export, by their WIT names.
+    ///
+    /// A function that a component imports is heard where the component calls it, once: as
+    /// the component's ([`Definition::component`]), not also as the core import that goes by
+    /// the same interface and name. Typed values come from
+    /// [`Call::component_params`](wasmscope_listen::Call::component_params) and its like.
+    ///
+    /// # What differs from core modules
+    ///
+    /// - Each store has one core instance more, of a module that does nothing. Where the
+    ///   store has no room for it, [`Error::Anchor`] ends the instantiation.
+    /// - Of an instance the first memory can be read, with
+    ///   [`component_memory`](ListeningBuilder::component_memory): not the others, and no
+    ///   globals. A component function's memory can always be.
+    /// - The engine lets nothing be called from `realloc` and `post-return`. Calls there are
+    ///   told ahead of the next event of the component instance, without frames, and say so
+    ///   ([`Call::is_deferred`](wasmscope_listen::Call::is_deferred)); without a next event
+    ///   they are not told.
+    /// - On fibers, calls of different tasks nest apart: no task's calls are the parents of
+    ///   another's. What a task left open that failed, or was dropped, is closed with the
+    ///   scope that it ran in, with the next task on the same fiber, or with the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`](Self::compile), and [`Error::ComponentSetting`] with settings that
+    /// components cannot have yet. [`Error::Instrument`] too when a core module or a component
+    /// that the component hands out, or takes in, has a probe.
+    pub fn compile_component(
+        &self,
+        engine: &Engine,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<ListenedComponent, Error> {
+        self.compile_component_probed(engine, bytes, |function| {
+            self.shared.factory.listener(function).is_some()
+        })
+    }
+
+    /// As [`compile_component`](Self::compile_component), with probes in the functions that
+    /// `probed` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile_component`](Self::compile_component).
+    pub fn compile_component_probed(
+        &self,
+        engine: &Engine,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+        probed: impl Fn(&Definition) -> bool + Sync,
+    ) -> Result<ListenedComponent, Error> {
+        let not_yet = [
+            (self.shared.switches, "switches"),
+            (self.shared.guarded_exports, "guarded_exports"),
+        ];
+        if let Some((_, setting)) = not_yet.into_iter().find(|(is_set, _)| *is_set) {
+            return Err(Error::ComponentSetting { setting });
+        }
+        can_be_heard(engine, String::new)?;
+        let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
+        let listened = component::compile(&self.shared, engine, bytes, key, probed)?;
+        self.shared.add_component(key, &listened);
+        Ok(listened)
     }
 
     /// Defines what rewritten modules import.
@@ -342,6 +435,18 @@ impl Listening {
     /// When the linker has it already.
     pub fn add_to_linker<T: 'static>(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
         hooks::define(&self.shared, linker)
+    }
+
+    /// As [`add_to_linker`](Self::add_to_linker), for components.
+    ///
+    /// # Errors
+    ///
+    /// When the linker has it already.
+    pub fn add_to_component_linker<T: 'static>(
+        &self,
+        linker: &mut wasmtime::component::Linker<T>,
+    ) -> wasmtime::Result<()> {
+        component::define(&self.shared, linker)
     }
 
     /// Runs a guest; when it is done every call that was opened meanwhile is closed, with
@@ -466,6 +571,50 @@ impl Listening {
         result
     }
 
+    /// As [`instantiate`](Self::instantiate), for components: `instantiate` gives whatever the
+    /// embedder's bindings make of one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `instantiate`.
+    pub fn instantiate_component<S, R>(
+        &self,
+        store: &mut S,
+        factory: impl Factory + 'static,
+        instantiate: impl FnOnce(&mut S) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let outer = self.choose(store, Some(Arc::new(factory)));
+        let result = instantiate(store);
+        self.choose(store, outer);
+        result
+    }
+
+    /// As [`instantiate_component`](Self::instantiate_component), for guests that run on
+    /// fibers.
+    ///
+    /// # Errors
+    ///
+    /// Those of `instantiate`.
+    pub async fn instantiate_component_async<S, R>(
+        &self,
+        store: &mut S,
+        factory: impl Factory + 'static,
+        instantiate: impl AsyncFnOnce(&mut S) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let outer = self.choose(store, Some(Arc::new(factory)));
+        let result = instantiate(store).await;
+        self.choose(store, outer);
+        result
+    }
+
     /// Sets who chooses for instances that are attached from now on, and returns who did.
     fn choose<S>(
         &self,
@@ -513,6 +662,17 @@ impl Listening {
     }
 }
 
+/// Says no to engines whose code or frames cannot be found.
+fn can_be_heard(engine: &Engine, guest: impl FnOnce() -> String) -> Result<(), Error> {
+    if engine.get_guest_debug() {
+        return Err(Error::GuestDebug { guest: guest() });
+    }
+    if engine.is_pulley() {
+        return Err(Error::Interpreted { guest: guest() });
+    }
+    Ok(())
+}
+
 /// Returns what the host function returned, without the backtrace that the engine puts in
 /// front of it.
 fn host_error(error: &wasmtime::Error) -> &(dyn std::error::Error + 'static) {
@@ -535,6 +695,7 @@ impl fmt::Debug for Listening {
 /// they need.
 #[derive(Clone, Debug)]
 pub struct Listened {
+    compiled: Module,
     module: Arc<ListenedModule>,
 }
 
@@ -542,22 +703,17 @@ impl Listened {
     /// Returns the compiled module, to be instantiated as any other.
     #[must_use]
     pub fn module(&self) -> &Module {
-        &self.module.compiled
+        &self.compiled
     }
 
-    /// Returns the compiled module, the original's bytes, and how to get from one to the other.
-    pub(crate) fn parts(&self) -> (&Module, Arc<Bytes>, Map) {
-        let (bytes, map) = self.module.original();
-        (self.module(), bytes, map)
+    /// Returns the original's bytes, and how to get to it.
+    pub(crate) fn original(&self) -> (Arc<Bytes>, Option<Origin>) {
+        (self.module.binary.bytes(), self.module.origin())
     }
 
     /// Visits the definitions of the functions that have a probe.
     pub fn probed(&self) -> impl ExactSizeIterator<Item = &Definition> {
-        let definitions = &self.module.definitions;
-        self.module
-            .probed
-            .iter()
-            .map(|function| &*definitions[function.0 as usize])
+        self.module.probed.iter().map(|definition| &**definition)
     }
 
     /// Switches listeners on (`Some(true)`) and off (`Some(false)`), in all instances that

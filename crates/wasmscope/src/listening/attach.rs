@@ -4,7 +4,9 @@ use super::Shared;
 use super::attached::Attached;
 use super::current::{self, StoreKey};
 use super::module::ListenedModule;
+use super::probe::Probe;
 use super::reach::OutOfReach;
+use super::store_calls::StoreCalls;
 use crate::layout::StoreContext;
 use std::sync::Arc;
 use wasmscope_instrument::hooks;
@@ -12,7 +14,7 @@ use wasmscope_listen::Cause;
 use wasmtime::{AsContextMut, Caller, Extern, Func, Global, Instance, StoreContextMut, Val};
 
 /// What an instance is called that nobody listens to: its module is no longer known.
-const UNKNOWN: u32 = u32::MAX / 2;
+pub(super) const UNKNOWN: u32 = u32::MAX / 2;
 
 /// Finds the exports of an instance, whichever way it is at hand.
 pub(super) trait Exports {
@@ -79,22 +81,36 @@ fn make<E: Exports>(shared: &Shared, instance: &mut E) -> Option<u32> {
         .into_func()?;
     let context = StoreContext::of(instance.store(), function, store.address())?;
     let switches = switches(&module, instance);
-    let probes = current::with(instance.store(), |calls, _| match calls.factory.clone() {
-        Some(factory) => module.probes(&*factory),
-        None => module.usual_probes(&*shared.factory),
-    })?;
+    let probes = current::with(instance.store(), |calls, _| chosen(shared, calls, &module))?;
     let mut attached = Attached::new(module, probes, switches);
     attached.find(|name| instance.export(name));
 
     current::with(instance.store(), |calls, reach| {
         attached.switch(reach);
-        calls.exit = context.exit_slot();
-        calls.context = Some(context);
-        let number = u32::try_from(calls.instances.len()).ok()?;
-        calls.probes.push(Arc::clone(&attached.probes));
-        calls.instances.push(attached);
-        Some(number)
+        add(calls, context, attached)
     })?
+}
+
+/// Returns the probes of an instance as whoever chooses for it has chosen.
+pub(super) fn chosen(shared: &Shared, calls: &StoreCalls, module: &ListenedModule) -> Arc<[Probe]> {
+    match calls.factory.clone() {
+        Some(factory) => module.probes(&*factory),
+        None => module.usual_probes(&*shared.factory),
+    }
+}
+
+/// Adds an instance to its store's. Returns its number there.
+pub(super) fn add(
+    calls: &mut StoreCalls,
+    context: StoreContext,
+    attached: Attached,
+) -> Option<u32> {
+    calls.exit = context.exit_slot();
+    calls.context = Some(context);
+    let number = u32::try_from(calls.instances.len()).ok()?;
+    calls.probes.push(Arc::clone(&attached.probes));
+    calls.instances.push(attached);
+    Some(number)
 }
 
 fn switches<E: Exports>(module: &ListenedModule, instance: &mut E) -> Vec<Global> {

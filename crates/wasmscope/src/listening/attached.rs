@@ -18,6 +18,8 @@ pub(super) struct Attached {
     /// The globals whose bits switch the probes, 32 each.
     pub(super) switches: Vec<Global>,
     pub(super) guards: Guards,
+    /// Whether its first memory is handed over with each event.
+    pub(super) looks: bool,
     memories: Vec<Option<Memory>>,
     globals: Vec<Option<Global>>,
 }
@@ -42,6 +44,7 @@ impl Attached {
             probes,
             switches,
             guards: Guards::default(),
+            looks: false,
         }
     }
 

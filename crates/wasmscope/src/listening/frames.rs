@@ -12,7 +12,7 @@ use super::module::Place;
 use super::open_calls::CallRef;
 use super::reach::Reach;
 use super::site::EventSite;
-use crate::layout::{Callers, Fp};
+use crate::layout::{Callers, Fp, StoreContext};
 use wasmscope_address::HostPc;
 use wasmscope_listen::{Definition, InstanceId, Line, RawFrame, SourceOffset, StackSource, Values};
 
@@ -37,16 +37,18 @@ impl<R> EventSite<'_, R> {
             key
         };
         frames.push(RawFrame {
-            pc: context.exit_pc(),
+            pc: self.own_pc(context),
             key: self.number() as u64,
         });
         while callers.advance() && !callers.is_at_entry() {
             let Some(pc) = callers.pc else { break };
             let key = key_of(callers.frame);
-            frames.push(RawFrame { pc, key });
+            if !self.store.has_tasks || self.is_shown(pc) {
+                frames.push(RawFrame { pc, key });
+            }
         }
         // What a guard calls is no function of the guest's own.
-        frames.pop_if(|frame| frame.key == 0 && self.is_added(frame.pc));
+        frames.pop_if(|frame| frame.key == 0 && self.is_added(*frame));
         // Older activations: their newest calls first.
         let outer = self.store.outer().into_iter();
         frames.extend(outer.flat_map(|outer| &outer.frames).map(|frame| RawFrame {
@@ -55,12 +57,30 @@ impl<R> EventSite<'_, R> {
         }));
     }
 
-    /// Tells whether an address is in code of a module that its original has nothing of.
-    fn is_added(&self, pc: HostPc) -> bool {
+    /// Returns where the event's own frame will go on: it called the hook, perhaps by way
+    /// of functions that stand between a component and its hooks.
+    fn own_pc(&self, context: StoreContext) -> HostPc {
+        // SAFETY: a hook of the store runs, called by the event's own frame or by a function
+        // that it called.
+        let mut callers = unsafe { context.callers_of_host() };
+        while callers.frame < self.call.fp() && callers.advance() {}
+        callers.pc.unwrap_or(HostPc(0))
+    }
+
+    /// Tells whether a frame is not of what rewriting put around a component's functions,
+    /// nor of what the engine put between its modules.
+    fn is_shown(&self, pc: HostPc) -> bool {
         let mut instances = self.store.instances.iter();
         instances
-            .find(|attached| attached.module.text.contains(pc))
-            .is_some_and(|attached| attached.module.place(pc).is_none())
+            .find(|attached| attached.module.binary.text.contains(pc))
+            .is_none_or(|attached| attached.module.binary.is_original(pc))
+    }
+
+    /// Tells whether a frame is in code of a module that its original has nothing of.
+    fn is_added(&self, frame: RawFrame) -> bool {
+        let mut instances = self.store.instances.iter();
+        instances.any(|attached| attached.module.binary.text.contains(frame.pc))
+            && self.place(frame).is_none()
     }
 
     /// Returns the call that a frame is of.
@@ -79,7 +99,9 @@ impl<R> EventSite<'_, R> {
             .outer()
             .into_iter()
             .flat_map(|outer| &outer.modules);
+        let components = self.store.components.iter();
         of_store
+            .chain(components.flat_map(|component| &component.modules))
             .chain(outer)
             .find_map(|module| module.place(frame.pc))
     }

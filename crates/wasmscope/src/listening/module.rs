@@ -1,23 +1,25 @@
 //! A module that was rewritten and compiled: from an address of its code to the function,
 //! the place and the line in the original.
 
+use super::binary::Binary;
 use super::outer;
 use super::probe::Probe;
 use crate::Error;
-use crate::guest::{Bytes, Compiled, SharedBytes};
+use crate::guest::{CompiledFunction, Origin};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextOffset, TextRange, WasmOffset};
+use std::sync::{Arc, Mutex, PoisonError};
+use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextRange};
 use wasmscope_instrument::{Map, hooks};
 use wasmscope_listen::{Definition, Factory, Line, SourceOffset};
-use wasmscope_symbolize::Symbols;
-use wasmtime::Module;
 
 /// What listening needs to know of one rewritten module.
 pub(super) struct ListenedModule {
-    pub(super) compiled: Module,
+    /// What it was compiled in: by itself, or with the others of its component.
+    pub(super) binary: Arc<Binary>,
+    /// Which module of the original binary it is.
+    index: ModuleIndex,
     /// The module's own name.
     pub(super) name: Option<String>,
     /// The process's nonce, which ends each reserved name.
@@ -25,100 +27,114 @@ pub(super) struct ListenedModule {
     /// How many memories and globals it has, imported ones included.
     pub(super) memories: u32,
     pub(super) globals: u32,
-    /// All functions of the original's index space.
-    pub(super) definitions: Vec<Arc<Definition>>,
-    /// The original function of each probe.
-    pub(super) probed: Vec<FuncIndex>,
+    /// What each probe is on.
+    pub(super) probed: Vec<Arc<Definition>>,
     /// The compiled code of each probe.
     codes: Vec<TextRange>,
-    map: Map,
-    bytes: Arc<Bytes>,
-    pub(super) text: TextRange,
-    /// Compiled functions by their place.
-    functions: Vec<CompiledFunction>,
+    original: Option<Original>,
     /// Which probes are wanted, 32 each.
     wanted: Box<[AtomicU32]>,
-    addresses: OnceLock<Vec<(TextOffset, Option<WasmOffset>)>>,
-    symbols: OnceLock<Symbols>,
     /// The probes as the factory of [`super::Listening`] chose them.
     usual: Mutex<Option<Arc<[Probe]>>>,
 }
 
-/// A function in the compiled text.
-struct CompiledFunction {
-    code: TextRange,
-    /// Its index in the original; an import's, for what stands in front of it.
-    original: FuncIndex,
+/// How to get back to the original; what stands around a component's functions has none.
+struct Original {
+    /// All functions of its index space.
+    definitions: Vec<Arc<Definition>>,
+    map: Map,
+    /// Compiled functions by their place, with their index in the original: an import's,
+    /// for what stands in front of it.
+    functions: Vec<(TextRange, FuncIndex)>,
 }
 
-/// What rewriting a module gave, with the module compiled from it.
+/// What rewriting a module gave.
 pub(super) struct Parts {
-    pub(super) compiled: Module,
+    pub(super) index: ModuleIndex,
     pub(super) name: Option<String>,
     pub(super) suffix: Arc<str>,
     pub(super) memories: u32,
     pub(super) globals: u32,
     pub(super) definitions: Vec<Arc<Definition>>,
+    /// The original function of each probe.
     pub(super) probed: Vec<FuncIndex>,
     pub(super) map: Map,
-    pub(super) bytes: Arc<Bytes>,
 }
 
 impl ListenedModule {
-    pub(super) fn new(parts: Parts) -> Result<Arc<Self>, Error> {
-        let compiled = Compiled::Module(parts.compiled.clone());
-        let text = compiled.text();
-        let guest = parts.name.clone().unwrap_or_default();
-        let unusable = || Error::Text {
-            guest: guest.clone(),
-        };
-        let len = u32::try_from(text.len()).map_err(|_| unusable())?;
-        let text = TextRange::new(HostPc(text.as_ptr() as u64), len).ok_or_else(unusable)?;
-        let functions = compiled.functions();
+    /// Makes a module of `functions`, those that were compiled from it.
+    pub(super) fn new(
+        binary: &Arc<Binary>,
+        functions: &[CompiledFunction],
+        parts: Parts,
+    ) -> Result<Arc<Self>, Error> {
         let functions = functions.iter().filter_map(|function| {
-            Some(CompiledFunction {
-                code: TextRange::new(text.pc_of(TextOffset(function.start)), function.len)?,
-                original: parts.map.original_function(FuncIndex(function.index))?,
-            })
+            let original = parts.map.original_function(FuncIndex(function.index))?;
+            Some((binary.code_of(function)?, original))
         });
         let functions: Vec<_> = functions.collect();
         let code_of: HashMap<FuncIndex, TextRange> = functions
             .iter()
-            .map(|function| (function.original, function.code))
+            .map(|(code, original)| (*original, *code))
             .collect();
-        let codes = parts
-            .probed
-            .iter()
-            .map(|function| code_of.get(function).copied());
-        let words = parts
-            .probed
-            .len()
-            .div_ceil(hooks::SWITCHES_PER_GLOBAL as usize);
+        let probe = |function: &FuncIndex| {
+            let definition = parts.definitions.get(function.0 as usize)?;
+            Some((Arc::clone(definition), *code_of.get(function)?))
+        };
+        let probes: Option<Vec<_>> = parts.probed.iter().map(probe).collect();
+        let (probed, codes): (Vec<_>, _) =
+            probes.ok_or_else(|| binary.unusable())?.into_iter().unzip();
         let module = Arc::new(Self {
-            compiled: parts.compiled,
+            binary: Arc::clone(binary),
+            index: parts.index,
             name: parts.name,
             suffix: parts.suffix,
             memories: parts.memories,
             globals: parts.globals,
-            definitions: parts.definitions,
-            codes: codes.collect::<Option<_>>().ok_or_else(unusable)?,
-            probed: parts.probed,
-            map: parts.map,
-            bytes: parts.bytes,
-            text,
-            functions,
-            wanted: (0..words).map(|_| AtomicU32::new(u32::MAX)).collect(),
-            addresses: OnceLock::new(),
-            symbols: OnceLock::new(),
+            wanted: all_wanted(probed.len()),
+            probed,
+            codes,
+            original: Some(Original {
+                definitions: parts.definitions,
+                map: parts.map,
+                functions,
+            }),
             usual: Mutex::default(),
         });
         outer::register(&module);
         Ok(module)
     }
 
-    /// Returns the original's bytes, and where each of them went.
-    pub(super) fn original(&self) -> (Arc<Bytes>, Map) {
-        (Arc::clone(&self.bytes), self.map.clone())
+    /// Returns how to get to the original, if there is one.
+    pub(super) fn origin(&self) -> Option<Origin> {
+        self.original.as_ref().map(|original| Origin {
+            module: self.index,
+            map: original.map.clone(),
+        })
+    }
+
+    /// Makes a module that stands around functions of a component. Each probe is on a
+    /// function that none of the original's modules has.
+    pub(super) fn around(
+        binary: &Arc<Binary>,
+        suffix: Arc<str>,
+        has_memory: bool,
+        probes: impl IntoIterator<Item = (Arc<Definition>, TextRange)>,
+    ) -> Arc<Self> {
+        let (probed, codes): (Vec<_>, _) = probes.into_iter().unzip();
+        Arc::new(Self {
+            binary: Arc::clone(binary),
+            index: ModuleIndex(u32::MAX),
+            name: None,
+            suffix,
+            memories: u32::from(has_memory),
+            globals: 0,
+            wanted: all_wanted(probed.len()),
+            probed,
+            codes,
+            original: None,
+            usual: Mutex::default(),
+        })
     }
 
     pub(super) fn memory_export(&self, index: u32) -> String {
@@ -137,16 +153,11 @@ impl ListenedModule {
 
     /// Returns the probes as a factory chooses them.
     pub(super) fn probes(&self, factory: &dyn Factory) -> Arc<[Probe]> {
-        let probe = |(function, code): (&FuncIndex, &TextRange)| {
-            let definition = Arc::clone(self.definitions.get(function.0 as usize)?);
-            let listener = factory.listener(&definition);
-            Some(Probe::new(definition, listener, *code))
+        let probe = |(definition, code): (&Arc<Definition>, &TextRange)| {
+            let listener = factory.listener(definition);
+            Probe::new(Arc::clone(definition), listener, *code)
         };
-        self.probed
-            .iter()
-            .zip(&self.codes)
-            .filter_map(probe)
-            .collect()
+        self.probed.iter().zip(&self.codes).map(probe).collect()
     }
 
     /// Returns the probes as the usual factory chooses them, which is asked once.
@@ -158,10 +169,7 @@ impl ListenedModule {
 
     /// Wants some probes to be heard and others not.
     pub(super) fn want(&self, wanted: impl Fn(&Definition) -> Option<bool>) {
-        for (probe, function) in (0_u32..).zip(&self.probed) {
-            let Some(definition) = self.definitions.get(function.0 as usize) else {
-                continue;
-            };
+        for (probe, definition) in (0_u32..).zip(&self.probed) {
             let (word, bit) = (probe / u32::BITS, 1 << (probe % u32::BITS));
             let Some(word) = self.wanted.get(word as usize) else {
                 continue;
@@ -194,44 +202,34 @@ impl ListenedModule {
 
     /// Returns what is at an address, if it is in a function of this module.
     pub(super) fn place(&self, pc: HostPc) -> Option<Place<'_>> {
-        if !self.text.contains(pc) {
+        if !self.binary.text.contains(pc) {
             return None;
         }
-        let after = self
-            .functions
-            .partition_point(|function| function.code.start() <= pc);
-        let function = self.functions.get(after.checked_sub(1)?)?;
-        if !function.code.contains(pc) {
+        let original = self.original.as_ref()?;
+        let functions = &original.functions;
+        let after = functions.partition_point(|(code, _)| code.start() <= pc);
+        let (code, function) = functions.get(after.checked_sub(1)?)?;
+        if !code.contains(pc) {
             return None;
         }
         Some(Place {
             module: self,
-            function: function.original,
-            definition: self.definitions.get(function.original.0 as usize)?,
+            original,
+            function: *function,
+            definition: original.definitions.get(function.0 as usize)?,
             pc,
         })
     }
 
-    /// Returns where in the rewritten binary the code before an address comes from.
-    fn rewritten_offset(&self, pc: HostPc) -> Option<WasmOffset> {
-        let addresses = self.addresses.get_or_init(|| {
-            let mut addresses = Vec::new();
-            Compiled::Module(self.compiled.clone()).for_each_address(|text, wasm| {
-                addresses.push((TextOffset(text), wasm.map(WasmOffset)));
-            });
-            addresses
-        });
-        // Each frame is at a call, which is before the address that it returns to.
-        let offset = TextOffset(self.text.offset_of(pc)?.0.checked_sub(1)?);
-        let after = addresses.partition_point(|(text, _)| *text <= offset);
-        addresses.get(after.checked_sub(1)?)?.1
+    /// Tells whether it stands around functions of a component.
+    pub(super) fn is_around(&self) -> bool {
+        self.original.is_none()
     }
 }
 
-impl Drop for ListenedModule {
-    fn drop(&mut self) {
-        outer::unregister(self.text);
-    }
+fn all_wanted(probes: usize) -> Box<[AtomicU32]> {
+    let words = probes.div_ceil(hooks::SWITCHES_PER_GLOBAL as usize);
+    (0..words).map(|_| AtomicU32::new(u32::MAX)).collect()
 }
 
 impl fmt::Debug for ListenedModule {
@@ -246,6 +244,7 @@ impl fmt::Debug for ListenedModule {
 /// A place in the code of a module.
 pub(super) struct Place<'m> {
     module: &'m ListenedModule,
+    original: &'m Original,
     function: FuncIndex,
     pub(super) definition: &'m Definition,
     pc: HostPc,
@@ -254,24 +253,19 @@ pub(super) struct Place<'m> {
 impl Place<'_> {
     /// Returns the offset in the original, or `None` in code that is not from there.
     pub(super) fn source_offset(&self) -> Option<SourceOffset> {
-        let offset = self
-            .module
-            .map
-            .original(self.module.rewritten_offset(self.pc)?)?;
+        let map = &self.original.map;
+        let offset = map.original(self.module.binary.rewritten_offset(self.pc)?)?;
         Some(SourceOffset {
             module: offset,
-            code_section: offset.0.checked_sub(self.module.map.code_start().0.0)?,
+            code_section: offset.0.checked_sub(map.code_start().0.0)?,
         })
     }
 
     /// Returns the source line, from the original's own debugging information.
     pub(super) fn line(&self) -> Option<Line> {
         let offset = self.source_offset()?.module;
-        let symbols = self
-            .module
-            .symbols
-            .get_or_init(|| Symbols::new(SharedBytes(Arc::clone(&self.module.bytes))));
-        let frames = symbols.frames(ModuleIndex(0), self.function, offset);
+        let symbols = self.module.binary.symbols();
+        let frames = symbols.frames(self.module.index, self.function, offset);
         let frame = frames.first()?;
         Some(Line {
             file: frame.file.as_ref()?.to_string(),

@@ -40,13 +40,15 @@ pub(super) fn register(module: &Arc<ListenedModule>) {
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
     let modules = modules.get_or_insert_default();
     // Only frames at calls are walked, and those have no windows.
-    if let Some(code) = modules.code.with(module.text, find_windows(&[], [])) {
+    // The modules of one component have one text.
+    let text = module.binary.text;
+    if let Some(code) = modules.code.with(text, find_windows(&[], [])) {
         modules.code = Arc::new(code);
-        modules.known.push((module.text, Arc::downgrade(module)));
     }
+    modules.known.push((text, Arc::downgrade(module)));
 }
 
-/// Forgets a module, before its code goes.
+/// Forgets the modules of a text, before the code goes.
 pub(super) fn unregister(text: TextRange) {
     let mut modules = MODULES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(modules) = modules.as_mut() {

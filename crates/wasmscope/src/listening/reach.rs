@@ -22,6 +22,13 @@ pub(super) trait Reach {
 
     /// Sets a global of 32 bits.
     fn set(&self, global: Global, value: i32);
+
+    /// Returns the first memory of an instance, by its number in the store, if it was handed
+    /// over with the event.
+    fn handed_over(&self, instance: u32) -> Option<&[u8]> {
+        let _ = instance;
+        None
+    }
 }
 
 /// Reaches nothing: the store is gone, or in use by another.
@@ -102,6 +109,10 @@ impl Reach for &dyn Reach {
 
     fn set(&self, global: Global, value: i32) {
         (**self).set(global, value);
+    }
+
+    fn handed_over(&self, instance: u32) -> Option<&[u8]> {
+        (**self).handed_over(instance)
     }
 }
 

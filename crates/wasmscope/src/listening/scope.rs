@@ -31,10 +31,14 @@ impl Scope {
     }
 
     /// Ends a run; `cause` is why, if the guest did not return.
-    pub(super) fn end<T: 'static>(self, store: StoreContextMut<'_, T>, cause: Option<&Cause<'_>>) {
-        let mark = self.mark;
+    pub(super) fn end<T: 'static>(
+        mut self,
+        store: StoreContextMut<'_, T>,
+        cause: Option<&Cause<'_>>,
+    ) {
+        let mark = std::mem::take(&mut self.mark);
         std::mem::forget(self);
-        current::with(store, |calls, reach| calls.close_since(mark, cause, reach));
+        current::with(store, |calls, reach| calls.close_since(&mark, cause, reach));
     }
 }
 
@@ -49,7 +53,7 @@ impl Drop for Scope {
         // long as the scope; whatever ran within is gone.
         unsafe {
             current::with_key(self.store, |calls| {
-                calls.close_since(self.mark, Some(&cause), &OutOfReach);
+                calls.close_since(&self.mark, Some(&cause), &OutOfReach);
             });
         }
     }

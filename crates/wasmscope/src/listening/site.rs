@@ -19,6 +19,7 @@ pub(super) struct EventSite<'a, R> {
     pub(super) call: CallRef<'a>,
     /// What a walk found.
     pub(super) frames: OnceCell<&'a [RawFrame]>,
+    is_deferred: bool,
 }
 
 impl<'a, R> EventSite<'a, R> {
@@ -29,6 +30,7 @@ impl<'a, R> EventSite<'a, R> {
             reach,
             call,
             frames: OnceCell::new(),
+            is_deferred: false,
         }
     }
 
@@ -39,6 +41,14 @@ impl<'a, R> EventSite<'a, R> {
         site
     }
 
+    /// What surrounds an event that is told later than it happened.
+    pub(super) fn of_deferred(store: &'a StoreCalls, reach: &'a R, call: CallRef<'a>) -> Self {
+        Self {
+            is_deferred: true,
+            ..Self::of_gone(store, reach, call)
+        }
+    }
+
     /// Returns the number that the event's call has or had, the oldest open one being 1.
     pub(super) fn number(&self) -> usize {
         self.store.calls.number_of(self.call)
@@ -47,6 +57,24 @@ impl<'a, R> EventSite<'a, R> {
     fn attached(&self) -> Option<&'a Attached> {
         self.store.instances.get(self.call.instance() as usize)
     }
+}
+
+impl<R: Reach> EventSite<'_, R> {
+    /// Returns the bytes of a memory that came with the event.
+    fn handed_over(&self, memory: u32) -> Option<&[u8]> {
+        (memory == 0).then(|| self.reach.handed_over(self.call.instance()))?
+    }
+}
+
+/// Copies bytes. Returns whether all were there.
+fn copy(bytes: &[u8], offset: u64, into: &mut [u8]) -> bool {
+    let bytes = usize::try_from(offset)
+        .ok()
+        .and_then(|start| bytes.get(start..start.checked_add(into.len())?));
+    if let Some(bytes) = bytes {
+        into.copy_from_slice(bytes);
+    }
+    bytes.is_some()
 }
 
 impl<R: Reach> Site for EventSite<'_, R> {
@@ -77,6 +105,10 @@ impl<R: Reach> Site for EventSite<'_, R> {
         let slot = unsafe { self.store.calls.slot(call) };
         Some(Parent::new(&call.probe().definition, slot, number as u64))
     }
+
+    fn is_deferred(&self) -> bool {
+        self.is_deferred
+    }
 }
 
 impl<R: Reach> Instance for EventSite<'_, R> {
@@ -95,19 +127,25 @@ impl<R: Reach> Instance for EventSite<'_, R> {
     }
 
     fn memory_size(&self, memory: u32) -> Option<u64> {
+        if let Some(bytes) = self.handed_over(memory) {
+            return Some(bytes.len() as u64);
+        }
         self.reach.size(self.attached()?.memory(memory)?)
     }
 
     fn read(&self, memory: u32, offset: u64, into: &mut [u8]) -> Result<(), ReadError> {
-        self.attached()
-            .and_then(|attached| attached.memory(memory))
-            .is_some_and(|memory| self.reach.read(memory, offset, into))
-            .then_some(())
-            .ok_or(ReadError {
-                memory,
-                offset,
-                len: into.len() as u64,
-            })
+        let is_read = match self.handed_over(memory) {
+            Some(bytes) => copy(bytes, offset, into),
+            None => self
+                .attached()
+                .and_then(|attached| attached.memory(memory))
+                .is_some_and(|memory| self.reach.read(memory, offset, into)),
+        };
+        is_read.then_some(()).ok_or(ReadError {
+            memory,
+            offset,
+            len: into.len() as u64,
+        })
     }
 
     fn globals(&self) -> u32 {

@@ -17,6 +17,7 @@
 #![expect(unsafe_code, reason = "pushes and pops without a check at each")]
 
 use super::attached::Attached;
+use super::component::{Awaited, ComponentModules};
 use super::frame_buffer::FrameBuffer;
 use super::open_calls::OpenCalls;
 use super::outer::Outer;
@@ -59,6 +60,12 @@ pub(super) struct StoreCalls {
     pub(super) frames: FrameBuffer,
     /// Calls that could not be kept: too many were open.
     pub(super) unheard: u64,
+    /// Whether it runs components, whose tasks take turns on fibers.
+    pub(super) has_tasks: bool,
+    /// The components that it runs instances of.
+    pub(super) components: Vec<Arc<ComponentModules>>,
+    /// An event that waits for the memory that it is to be heard with.
+    pub(super) awaited: Option<Awaited>,
 }
 
 /// One entry of the host into the guest.
@@ -87,8 +94,15 @@ pub(super) enum Event {
 }
 
 /// How far a call is unwound by the host: down to so many open calls.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Mark(usize);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Mark {
+    /// The stack that the host was on.
+    stack: StackId,
+    /// How many were open on that one.
+    left: usize,
+    /// How many were open on the fibers of other tasks.
+    fibers: Vec<(StackId, usize)>,
+}
 
 /// More words than any call has: a function has a thousand parameters or results at most,
 /// of two words each.
@@ -122,6 +136,9 @@ impl StoreCalls {
             hooked: Vec::new(),
             frames: FrameBuffer::default(),
             unheard: 0,
+            has_tasks: false,
+            components: Vec::new(),
+            awaited: None,
         }
     }
 
@@ -133,7 +150,7 @@ impl StoreCalls {
             return;
         };
         self.unbar();
-        self.switch_to(context.stack());
+        self.switch_to(self.running(context));
         let over =
             self.leave_dead_activations(context.entry_of(self.stack), context.fiber(), reach);
 
@@ -196,7 +213,7 @@ impl StoreCalls {
     fn knows(&self, pc: HostPc) -> bool {
         self.instances
             .iter()
-            .any(|attached| attached.module.text.contains(pc))
+            .any(|attached| attached.module.binary.text.contains(pc))
     }
 
     /// Makes the newest activation the one with this entry. Returns those that it led to,
@@ -247,7 +264,7 @@ impl StoreCalls {
         while let Some(call) = self.calls.get(left)
             && activation.holds(call.fp())
         {
-            if activation.fiber != fiber || self.stack != StackId::Entered {
+            if activation.fiber != fiber || matches!(self.stack, StackId::Continuation(_)) {
                 // Another stack cannot be seen from here: its calls are left until their
                 // future, their scope or their store ends.
                 return (left, true);
@@ -279,7 +296,7 @@ impl StoreCalls {
         }
         if context.entry() == Fp::NONE {
             let panic = self.close_continuations(&Cause::Unknown, reach);
-            self.switch_to(StackId::Entered);
+            self.switch_to(self.host_stack());
             self.activations.clear();
             raise(panic.or(self.try_close_down_to(0, &Cause::Unknown, reach)));
             return;
@@ -287,6 +304,25 @@ impl StoreCalls {
         // SAFETY: the host was called by the store's guest, whose frames are there.
         let callers = unsafe { context.callers_of_host() };
         self.settle(Event::Close, callers, reach);
+    }
+
+    /// Returns the stack that the guest runs on. Tasks take turns, so that each fiber's
+    /// calls are apart; without tasks a fiber's are on top of those that led to it.
+    fn running(&self, context: StoreContext) -> StackId {
+        match context.stack() {
+            StackId::Entered if self.has_tasks && context.fiber() != 0 => {
+                StackId::Fiber(context.fiber())
+            }
+            stack => stack,
+        }
+    }
+
+    /// Returns the stack that the host is on, whatever continuation called it.
+    fn host_stack(&self) -> StackId {
+        match self.context.map(StoreContext::fiber) {
+            Some(fiber) if self.has_tasks && fiber != 0 => StackId::Fiber(fiber),
+            _ => StackId::Entered,
+        }
     }
 
     /// Makes `stack` the current one.
@@ -361,29 +397,69 @@ impl StoreCalls {
     /// Notes how many calls are open, before the host enters the guest.
     pub(super) fn mark(&mut self, reach: &dyn Reach) -> Mark {
         self.settle_in_host(reach);
-        self.switch_to(StackId::Entered);
-        Mark(self.calls.len())
+        self.switch_to(self.host_stack());
+        let fibers = self.suspended.iter().filter_map(|(stack, (calls, _))| {
+            matches!(stack, StackId::Fiber(_)).then_some((*stack, calls.len()))
+        });
+        Mark {
+            stack: self.stack,
+            left: self.calls.len(),
+            fibers: fibers.collect(),
+        }
     }
 
     /// Closes what was opened since, when the host is back from the guest: nothing, if the
     /// guest returned, which is when there is no cause.
     ///
     /// Calls on continuations that are suspended stay open then; when the guest failed, the
-    /// engine has dropped the one that ran.
-    pub(super) fn close_since(&mut self, mark: Mark, cause: Option<&Cause<'_>>, reach: &dyn Reach) {
+    /// engine has dropped the one that ran. So do those of other tasks: unless one failed,
+    /// which ends them all.
+    pub(super) fn close_since(
+        &mut self,
+        mark: &Mark,
+        cause: Option<&Cause<'_>>,
+        reach: &dyn Reach,
+    ) {
         self.staged.clear();
+        self.awaited = None;
         self.unbar();
         let mut panic = None;
         if let Some(cause) = cause {
             panic = self.close_continuations(cause, reach);
+            panic = panic.or(self.close_fibers_since(mark, cause, reach));
         }
-        self.switch_to(StackId::Entered);
+        self.switch_to(mark.stack);
         let cause = cause.unwrap_or(&Cause::Unknown);
-        panic = panic.or(self.try_close_down_to(mark.0, cause, reach));
+        panic = panic.or(self.try_close_down_to(mark.left, cause, reach));
         if self.calls.len() == 0 {
             self.activations.clear();
         }
         raise(panic);
+    }
+
+    /// Closes what was opened on the fibers of other tasks, the one that ran last first.
+    /// Returns the first panic.
+    fn close_fibers_since(
+        &mut self,
+        mark: &Mark,
+        cause: &Cause<'_>,
+        reach: &dyn Reach,
+    ) -> Option<ListenerPanic> {
+        let others = self.suspended.keys().copied();
+        let fibers: Vec<_> = std::iter::once(self.stack)
+            .chain(others)
+            .filter(|stack| matches!(stack, StackId::Fiber(_)) && *stack != mark.stack)
+            .collect();
+        let mut panic = None;
+        for fiber in fibers {
+            let mut marked = mark.fibers.iter();
+            let left = marked
+                .find(|(stack, _)| *stack == fiber)
+                .map_or(0, |(_, left)| *left);
+            self.switch_to(fiber);
+            panic = panic.or(self.try_close_down_to(left, cause, reach));
+        }
+        panic
     }
 
     /// Notes how many calls are open, as the engine's call hook says that the host enters.
@@ -391,21 +467,35 @@ impl StoreCalls {
         let mark = self.mark(reach);
         let around = self.entry_around();
         // The engine says nothing more of an entry that the embedder's hook refused.
-        self.hooked.retain(|(refused, _)| *refused != around);
+        self.hooked
+            .retain(|(refused, of)| *refused != around || of.stack != mark.stack);
         self.hooked.push((around, mark));
     }
 
     /// Closes what was opened since the host entered, as the engine's call hook says that
     /// it is back.
     pub(super) fn leave_hooked(&mut self, reach: &dyn Reach) {
-        let around = self.entry_around();
-        let entered = self.hooked.iter().rposition(|(entry, _)| *entry == around);
-        let Some(entered) = entered else { return };
-        let mark = self.hooked.drain(entered..).next();
-        if let Some((_, mark)) = mark {
-            let failed = self.calls.len() > mark.0;
-            self.close_since(mark, failed.then_some(&Cause::Unknown), reach);
-        }
+        let (around, stack) = (self.entry_around(), self.host_stack());
+        let is_it = |(entry, mark): &(Fp, Mark)| *entry == around && mark.stack == stack;
+        let Some(entered) = self.hooked.iter().rposition(is_it) else {
+            return;
+        };
+        let (_, mark) = self.hooked.remove(entered);
+        // What the same stack entered since is over; other tasks' entries are not.
+        let mut number = 0;
+        self.hooked.retain(|(_, later)| {
+            number += 1;
+            number <= entered || later.stack != stack
+        });
+        let open = match self.stack {
+            StackId::Fiber(_) if self.stack != stack => {
+                let suspended = self.suspended.get(&stack);
+                suspended.map_or(0, |(calls, _)| calls.len())
+            }
+            _ => self.calls.len(),
+        };
+        let failed = open > mark.left;
+        self.close_since(&mark, failed.then_some(&Cause::Unknown), reach);
     }
 
     /// Returns where the activation was entered that the host's code is called by: none,
@@ -429,7 +519,7 @@ impl StoreCalls {
     ///
     /// A listener that panics does not keep the others from hearing; its panic goes on when
     /// all have heard.
-    fn close_down_to(&mut self, left: usize, cause: &Cause<'_>, reach: &dyn Reach) {
+    pub(super) fn close_down_to(&mut self, left: usize, cause: &Cause<'_>, reach: &dyn Reach) {
         raise(self.try_close_down_to(left, cause, reach));
     }
 
@@ -520,6 +610,48 @@ impl StoreCalls {
         }
     }
 
+    /// Opens a call that was over before the host could hear of it: it has no frame.
+    pub(super) fn open_deferred(
+        &mut self,
+        instance: u32,
+        probe: u32,
+        words: &[u64],
+        reach: &dyn Reach,
+    ) {
+        let attached = self.instances.get(instance as usize);
+        let probe = attached.and_then(|attached| attached.probes.get(probe as usize));
+        let Some(probe) = probe.map(std::ptr::from_ref) else {
+            return;
+        };
+        // SAFETY: an instance's probes stay where they are.
+        if unsafe { (*probe).param_words() } != words.len() {
+            return;
+        }
+        if self.calls.reserve(words.len()) {
+            // SAFETY: room was made; nothing is pushed while the listener hears.
+            let (call, slot) = unsafe { self.calls.push(Fp::NOWHERE, probe, instance, words) };
+            let site = EventSite::of_deferred(self, &reach, call);
+            call.probe().listener.before(&Call::new(&site), slot);
+        } else {
+            self.unheard += 1;
+        }
+    }
+
+    /// Closes the newest call, one without a frame, if it is not among the oldest `below`.
+    pub(super) fn close_deferred(
+        &mut self,
+        below: usize,
+        reach: &dyn Reach,
+        hear: impl FnOnce(&Probe, &Call<'_>, &mut Slot),
+    ) {
+        if self.calls.len() > below {
+            // SAFETY: a call is open; nothing is pushed while it hears.
+            let (call, slot) = unsafe { self.calls.pop() };
+            let site = EventSite::of_deferred(self, &reach, call);
+            hear(call.probe(), &Call::new(&site), slot);
+        }
+    }
+
     /// Takes the newest call off and lets its listener hear how it ended.
     fn take(&mut self, reach: &dyn Reach, hear: impl FnOnce(&Probe, &Call<'_>, &mut Slot)) {
         // SAFETY: whoever asks has seen an open call; nothing is pushed while it hears.
@@ -535,7 +667,7 @@ impl StoreCalls {
         }
     }
 
-    fn is_top(&self, frame: Fp) -> bool {
+    pub(super) fn is_top(&self, frame: Fp) -> bool {
         self.calls.len() > 0 && self.calls.top().fp() == frame
     }
 

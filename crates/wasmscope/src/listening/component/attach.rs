@@ -1,0 +1,50 @@
+//! The first event of a core instance within a component.
+
+use super::anchor::Anchor;
+use crate::Error;
+use crate::listening::Shared;
+use crate::listening::attach::{UNKNOWN, add, chosen, enter};
+use crate::listening::attached::Attached;
+use crate::listening::current;
+use std::sync::Arc;
+use wasmscope_instrument::component::interface::LOOK;
+use wasmtime::{AsContextMut, StoreContextMut};
+
+/// Attaches an instance. Returns its number in its store.
+pub(super) fn attach<T: 'static>(
+    shared: &Shared,
+    anchor: &Anchor,
+    mut store: StoreContextMut<'_, T>,
+    key: u64,
+    instantiation: u32,
+) -> Result<u32, Error> {
+    let Some(component) = shared.component(key) else {
+        return Ok(UNKNOWN);
+    };
+    let Some(module) = component.instantiations.get(&instantiation).cloned() else {
+        return Ok(UNKNOWN);
+    };
+    let key = enter(store.as_context_mut());
+    let known = current::with(store.as_context_mut(), |calls, _| calls.context).flatten();
+    let context = match known {
+        Some(context) => context,
+        None => anchor.context_of(store.as_context_mut(), key.address())?,
+    };
+    let number = current::with(store, |calls, _| {
+        let probes = chosen(shared, calls, &module);
+        let looks = module.memories > 0 && (module.is_around() || shared.component_memory);
+        let mut attached = Attached::new(Arc::clone(&module), probes, Vec::new());
+        attached.looks = looks;
+        calls.has_tasks = true;
+        if !calls
+            .components
+            .iter()
+            .any(|known| Arc::ptr_eq(known, &component))
+        {
+            calls.components.push(component);
+        }
+        let number = add(calls, context, attached)?;
+        Some(if looks { number | LOOK } else { number })
+    });
+    Ok(number.flatten().unwrap_or(UNKNOWN))
+}

@@ -1,0 +1,155 @@
+//! The hooks that a rewritten component calls: lowered functions of the host.
+
+#![expect(unsafe_code, reason = "reads the guest's frames and the store's calls")]
+
+use super::anchor::Anchor;
+use super::attach::attach;
+use super::awaited::{self, Told};
+use super::deferred;
+use crate::layout::Callers;
+use crate::listening::Shared;
+use crate::listening::attach::enter;
+use crate::listening::current::{self, StoreKey};
+use crate::listening::reach::{InStore, OutOfReach, Reach};
+use crate::listening::store_calls::StoreCalls;
+use std::sync::Arc;
+use wasmscope_instrument::component::interface::import_name;
+use wasmscope_instrument::hooks::Hook;
+use wasmtime::component::{Linker, WasmList};
+use wasmtime::{AsContextMut, StoreContextMut};
+
+/// Defines all hooks in a linker.
+pub(in crate::listening) fn define<T: 'static>(
+    shared: &Arc<Shared>,
+    linker: &mut Linker<T>,
+) -> wasmtime::Result<()> {
+    let anchor = Anchor::new(linker.engine())?;
+    let mut instance = linker.instance(&import_name(&shared.suffix))?;
+    let this = Arc::clone(shared);
+    instance.func_wrap(
+        "attach",
+        move |store: StoreContextMut<'_, T>, (key, instantiation): (u64, u32)| {
+            Ok((attach(&this, &anchor, store, key, instantiation)?,))
+        },
+    )?;
+    macro_rules! values {
+        ($number:literal: $($value:ident: $type:ty),*) => {
+            instance.func_wrap(
+                &Hook::Before($number).to_string(),
+                |store: StoreContextMut<'_, T>,
+                 (instance, probe $(, $value)*): (u32, u32 $(, $type)*)| {
+                    event(store, Told::Opened { instance, probe }, &[$($value),*]);
+                    Ok(())
+                },
+            )?;
+            instance.func_wrap(
+                &Hook::After($number).to_string(),
+                |store: StoreContextMut<'_, T>, ($($value,)*): ($($type,)*)| {
+                    event(store, Told::Returned, &[$($value),*]);
+                    Ok(())
+                },
+            )?;
+        };
+    }
+    values!(0:);
+    values!(1: a: u64);
+    values!(2: a: u64, b: u64);
+    values!(3: a: u64, b: u64, c: u64);
+    values!(4: a: u64, b: u64, c: u64, d: u64);
+    instance.func_wrap(
+        &Hook::Stage.to_string(),
+        |mut store: StoreContextMut<'_, T>, (a, b, c, d): (u64, u64, u64, u64)| {
+            enter(store.as_context_mut());
+            current::with(store, |calls, _| calls.stage(&[a, b, c, d]));
+            Ok(())
+        },
+    )?;
+    instance.func_wrap(
+        &Hook::Tail.to_string(),
+        |store: StoreContextMut<'_, T>, (): ()| {
+            event(store, Told::TailCalled, &[]);
+            Ok(())
+        },
+    )?;
+    instance.func_wrap(
+        &Hook::Unwind.to_string(),
+        |store: StoreContextMut<'_, T>, (): ()| {
+            event(store, Told::Thrown, &[]);
+            Ok(())
+        },
+    )?;
+    instance.func_wrap(
+        "look",
+        |store: StoreContextMut<'_, T>, (memory,): (WasmList<u8>,)| {
+            // The memory is borrowed from the store for as long as listeners read it, and
+            // nothing else of the store is asked for meanwhile.
+            let key = StoreKey::of(store.data());
+            let memory = memory.as_le_slice(&store);
+            // SAFETY: this is a hook, so this thread runs the store, and no other event of it
+            // is going on.
+            unsafe {
+                current::with_key(key, |calls| {
+                    awaited::tell_awaited(calls, memory, &OutOfReach);
+                });
+            }
+            Ok(())
+        },
+    )?;
+    instance.func_wrap(
+        "deferred",
+        |store: StoreContextMut<'_, T>, (records, lost): (WasmList<u8>, u64)| {
+            let records = records.as_le_slice(&store).to_vec();
+            deferred(store, &records, lost);
+            Ok(())
+        },
+    )?;
+    Ok(())
+}
+
+/// Tells the event of the function that called the function that called this hook.
+fn event<T: 'static>(store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
+    with_callers(store, |calls, mut callers, reach| {
+        let entry = callers.entry();
+        if callers.advance() {
+            // SAFETY: a live frame, as it is its callee's; its own place is not known, as with
+            // any event's.
+            let callers = unsafe { Callers::of(callers.frame, entry) };
+            awaited::tell(calls, told, callers, words, reach);
+        }
+    });
+}
+
+fn deferred<T: 'static>(store: StoreContextMut<'_, T>, records: &[u8], lost: u64) {
+    with_callers(store, |calls, callers, reach| {
+        deferred::replay(calls, callers, records, lost, reach);
+    });
+}
+
+/// Hands over the store's calls, and the frames from the one that called the hook up.
+fn with_callers<T: 'static>(
+    store: StoreContextMut<'_, T>,
+    f: impl FnOnce(&mut StoreCalls, Callers, &dyn Reach),
+) {
+    let key = StoreKey::of(store.data());
+    // SAFETY: this is a hook, so this thread runs the store, and the frame that called the
+    // hook is there, with its callers up to the trampoline that the host entered by.
+    let (calls, asked, callers) = unsafe {
+        let Some((calls, asked)) = current::find(key) else {
+            return;
+        };
+        let calls = &mut *calls;
+        let Some(context) = calls.context else {
+            return;
+        };
+        let callers = Callers::of(
+            context.exit_slot().frame(),
+            context.entry_of(context.stack()),
+        );
+        (calls, asked, callers)
+    };
+    let reach = InStore::new(store);
+    if asked {
+        calls.switch(&reach);
+    }
+    f(calls, callers, &reach);
+}

@@ -1,0 +1,11 @@
+//! Listeners on the calls within components: what they hear, in which order, exactly once.
+
+mod closes;
+mod composed;
+mod engines;
+mod ledger;
+mod real;
+mod refused;
+mod stacks;
+mod strings;
+mod tasks;

@@ -1,0 +1,262 @@
+//! Tasks that take turns on fibers of one store.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use wasmscope::Listening;
+use wasmscope::listen::{BoxListener, Call, Cause, Definition, Listener, Value, Values};
+use wasmtime::component::{Accessor, Instance, Linker};
+use wasmtime::{Engine, Result, Store};
+
+const TEXT: &str = r#"(component
+  (import "pause" (func $pause async (param "task" u32) (param "left" u32)))
+  (core func $pause (canon lower (func $pause)))
+  (core module $m
+    (import "$root" "pause" (func $pause (param i32 i32)))
+    (func $step (param $task i32) (param $left i32) (result i32)
+      (call $pause (local.get $task) (local.get $left))
+      (if (i32.eq (local.get $left) (i32.const 1000)) (then unreachable))
+      (if (result i32) (local.get $left)
+        (then (i32.add (i32.const 1)
+          (call $step (local.get $task) (i32.sub (local.get $left) (i32.const 1)))))
+        (else (i32.const 0))))
+    (func (export "run") (param i32 i32) (result i32) (call $step (local.get 0) (local.get 1))))
+  (core instance $i (instantiate $m (with "$root" (instance (export "pause" (func $pause))))))
+  (func (export "run") async (param "task" u32) (param "left" u32) (result u32)
+    (canon lift (core func $i "run"))))"#;
+
+/// Hears calls that all begin with their task's number, and keeps what is open by task.
+#[derive(Clone, Default)]
+struct Tasks(Arc<Mutex<Heard>>);
+
+#[derive(Default)]
+struct Heard {
+    open: HashMap<u32, Vec<u64>>,
+    opens: u64,
+    closes: u64,
+    causes: Vec<String>,
+    /// How often the newest event was another task's than the one before.
+    turns: u64,
+    last: u32,
+}
+
+impl Tasks {
+    fn close(&self, (task, number): (u32, u64), cause: Option<&Cause<'_>>) {
+        let mut heard = self.0.lock().expect("nothing panicked here");
+        let open = heard.open.get_mut(&task).expect("the task has calls");
+        assert_eq!(open.pop(), Some(number), "the innermost of its task");
+        heard.closes += 1;
+        heard.causes.extend(cause.map(ToString::to_string));
+    }
+
+    fn listening(&self) -> Listening {
+        let listener = BoxListener::new(self.clone());
+        Listening::new(move |_: &Definition| Some(listener.clone()))
+    }
+}
+
+impl Listener for Tasks {
+    type State = (u32, u64);
+
+    fn before(&self, call: &Call<'_>) -> (u32, u64) {
+        let Some(Value::I32(task)) = call.params().get(0) else {
+            panic!("{call:?} does not begin with its task");
+        };
+        let task = task as u32;
+        let mut heard = self.0.lock().expect("nothing panicked here");
+        let number = heard.opens;
+        heard.opens += 1;
+        heard.turns += u64::from(heard.last != task);
+        heard.last = task;
+        // Those around it are the task's own, by the test's record.
+        let open = heard.open.entry(task).or_default();
+        let around = call.parents().map(|parent| {
+            *parent
+                .state::<(u32, u64)>()
+                .expect("everything is heard here")
+        });
+        let expected = open.iter().rev().map(|number| (task, *number));
+        assert!(around.eq(expected), "{call:?}");
+        // Each has a frame but the wrapper around what is lifted, unless it is the newest.
+        assert_eq!(call.stack().len(), open.len().max(1), "{:?}", call.stack());
+        open.push(number);
+        (task, number)
+    }
+
+    fn after(&self, _: &Call<'_>, _: Values<'_>, state: (u32, u64)) {
+        self.close(state, None);
+    }
+
+    fn abort(&self, _: &Call<'_>, cause: &Cause<'_>, state: (u32, u64)) {
+        self.close(state, Some(cause));
+    }
+}
+
+struct Guest {
+    tasks: Tasks,
+    listening: Listening,
+    store: Store<()>,
+    instances: Vec<Instance>,
+}
+
+impl Guest {
+    /// A store with so many instances, whose tasks can wait at the same time.
+    async fn new(instances: u32) -> Self {
+        let engine = Engine::default();
+        let tasks = Tasks::default();
+        let listening = tasks.listening();
+        let bytes = wat::parse_str(TEXT).expect("it is text");
+        let guest = listening
+            .compile_component(&engine, bytes)
+            .expect("it is a component");
+        let mut linker = Linker::new(&engine);
+        listening
+            .add_to_component_linker(&mut linker)
+            .expect("free");
+        linker
+            .root()
+            .func_wrap_concurrent("pause", |_: &Accessor<()>, (task, left): (u32, u32)| {
+                Box::pin(async move {
+                    for _ in 0..(task + left) % 3 + 1 {
+                        tokio::task::yield_now().await;
+                    }
+                    Ok(())
+                })
+            })
+            .expect("free");
+        let mut store = Store::new(&engine, ());
+        let mut made = Vec::new();
+        for _ in 0..instances {
+            let instance = linker
+                .instantiate_async(&mut store, guest.component())
+                .await;
+            made.push(instance.expect("it links"));
+        }
+        Self {
+            tasks,
+            listening,
+            store,
+            instances: made,
+        }
+    }
+
+    /// Runs a task on each instance, all at the same time.
+    async fn run(&mut self, left: impl Fn(u32) -> u32) -> Result<Vec<u32>> {
+        let mut functions = Vec::new();
+        for instance in &self.instances {
+            let run = instance.get_typed_func::<(u32, u32), (u32,)>(&mut self.store, "run")?;
+            functions.push(run);
+        }
+        let left = &left;
+        let functions = &functions;
+        let run = async |store: &mut Store<()>| {
+            let all = store.run_concurrent(async move |accessor| {
+                let mut running = Vec::new();
+                for (task, run) in (0..).zip(functions) {
+                    running.push(Box::pin(run.call_concurrent(accessor, (task, left(task)))));
+                }
+                join(running).await
+            });
+            let results: Result<Vec<_>> = all.await?.into_iter().collect();
+            Ok(results?.into_iter().map(|(result,)| result).collect())
+        };
+        self.listening.guard_async(&mut self.store, run).await
+    }
+}
+
+/// Polls all until all are done.
+async fn join<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
+    let mut results: Vec<_> = futures.iter().map(|_| None).collect();
+    std::future::poll_fn(move |context| {
+        for (future, result) in futures.iter_mut().zip(&mut results) {
+            if result.is_none()
+                && let std::task::Poll::Ready(ready) = std::pin::Pin::new(future).poll(context)
+            {
+                *result = Some(ready);
+            }
+        }
+        if results.iter().all(Option::is_some) {
+            std::task::Poll::Ready(results.drain(..).flatten().collect())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn tasks_that_take_turns_keep_their_calls_apart() {
+    let mut guest = Guest::new(8).await;
+    for round in 0..5 {
+        let results = guest
+            .run(|task| 10 + (task + round) % 5)
+            .await
+            .expect("all return");
+        let expected: Vec<u32> = (0..8).map(|task| 10 + (task + round) % 5).collect();
+        assert_eq!(results, expected);
+        let heard = guest.tasks.0.lock().expect("nothing panicked here");
+        assert_eq!(heard.opens, heard.closes);
+        assert!(heard.causes.is_empty(), "{:?}", heard.causes);
+        assert!(
+            heard.turns > heard.opens / 4,
+            "they do take turns: {}",
+            heard.turns
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_task_that_traps_ends_them_all() {
+    let mut guest = Guest::new(4).await;
+    let error = guest.run(|task| if task == 2 { 1003 } else { 50 }).await;
+    error.expect_err("one of them traps");
+    let heard = guest.tasks.0.lock().expect("nothing panicked here");
+    assert_eq!(heard.opens, heard.closes);
+    assert!(heard.causes.len() > 6, "{:?}", heard.causes);
+    let unreachable = "trap: wasm trap: wasm `unreachable` instruction executed";
+    assert!(
+        heard.causes.iter().all(|cause| cause == unreachable),
+        "{:?}",
+        heard.causes
+    );
+}
+
+#[tokio::test]
+async fn tasks_whose_future_is_dropped_end_with_it() {
+    let mut guest = Guest::new(3).await;
+    {
+        let mut running = std::pin::pin!(guest.run(|_| 20));
+        for _ in 0..10 {
+            let once = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(running.as_mut().poll(context).is_pending())
+            });
+            assert!(once.await, "they wait");
+            tokio::task::yield_now().await;
+        }
+    }
+    let heard = guest.tasks.0.lock().expect("nothing panicked here");
+    assert!(heard.opens > 9);
+    assert_eq!(heard.opens, heard.closes);
+    assert!(
+        heard.causes.iter().all(|cause| cause == "future dropped"),
+        "{:?}",
+        heard.causes
+    );
+}
+
+#[tokio::test]
+async fn tasks_that_wait_when_their_store_ends_end_with_it() {
+    let mut guest = Guest::new(3).await;
+    let run = guest.instances[0].get_typed_func::<(u32, u32), (u32,)>(&mut guest.store, "run");
+    let run = run.expect("it is there");
+    {
+        let mut running = std::pin::pin!(run.call_async(&mut guest.store, (0, 20)));
+        let once = std::future::poll_fn(|context| {
+            std::task::Poll::Ready(running.as_mut().poll(context).is_pending())
+        });
+        assert!(once.await, "it waits");
+    }
+    drop(guest.store);
+    let heard = guest.tasks.0.lock().expect("nothing panicked here");
+    assert_eq!((heard.opens, heard.closes), (4, 4));
+    assert_eq!(heard.causes, ["store dropped"; 4]);
+}
