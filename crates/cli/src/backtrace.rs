@@ -1,11 +1,14 @@
-//! Shows the stack of a guest that failed: as text with the source, or as JSON.
+//! Shows stacks, of a guest that failed or in a core dump: as text with the source, or as
+//! JSON.
 
+mod dump;
 mod excerpt;
 mod folds;
 mod json;
 mod sources;
 mod text;
 
+pub(crate) use dump::read_dump;
 pub(crate) use sources::SourceDir;
 
 use crate::args::StackFormat;
@@ -17,38 +20,75 @@ use sources::Sources;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::Path;
-use wasmscope::Failure;
+use std::sync::Arc;
+use wasmscope::{Extent, Failure, Frame};
 
-/// A stack, and what it is of.
+/// What is shown.
 #[derive(Debug)]
-pub(crate) struct Stack {
-    /// The guest's name.
-    pub(crate) guest: String,
-    pub(crate) failure: Failure,
-    /// The program's exit status for it.
-    pub(crate) status: i32,
+pub(crate) enum Account {
+    /// A guest failed.
+    Failure {
+        /// The guest's name.
+        guest: String,
+        failure: Failure,
+        /// The program's exit status for it.
+        status: i32,
+    },
+    /// A core dump was read.
+    Dump {
+        /// The name of the executable in it.
+        guest: String,
+        threads: Vec<Thread>,
+    },
 }
 
-/// Shows a stack where and as it was asked for.
+/// A thread of a core dump.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    name: String,
+    frames: Vec<Arc<Frame>>,
+    /// What each frame held.
+    held: Vec<Held>,
+    /// Whether the dump says that older frames are missing.
+    cut: bool,
+}
+
+/// What a frame held, where that is known.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Held {
+    locals: Vec<Option<String>>,
+    operands: Vec<Option<String>>,
+}
+
+/// Frames of one stack, newest first.
+struct Stack<'a> {
+    frames: &'a [Arc<Frame>],
+    /// What each frame held; empty where nothing is known.
+    held: &'a [Held],
+    /// How much of the stack that is; `None` where nobody says.
+    extent: Option<Extent>,
+}
+
+/// Shows stacks where and as it was asked for.
 ///
 /// # Errors
 ///
 /// Names the file that cannot be written. A standard error that nobody reads is no error.
-pub(crate) fn show(stack: &Stack, plan: &ShowPlan) -> Result<()> {
+pub(crate) fn show(account: &Account, plan: &ShowPlan) -> Result<()> {
     let Some(path) = &plan.output else {
         let stream = AutoStream::new(io::stderr(), plan.color);
         let mut stream = BufWriter::new(stream);
-        let _ = write(stack, plan, &mut stream).and_then(|()| stream.flush());
+        let _ = write(account, plan, &mut stream).and_then(|()| stream.flush());
         return Ok(());
     };
-    save(stack, plan, path).map_err(|error| {
+    save(account, plan, path).map_err(|error| {
         let message = format!("failed to write the stack to {}: {error:#}", path.display());
         exit::with_status(exit::NOT_WRITTEN, message)
     })
 }
 
 /// Writes a file, whole or not at all, unless it is a device or a pipe.
-fn save(stack: &Stack, plan: &ShowPlan, path: &Path) -> Result<()> {
+fn save(account: &Account, plan: &ShowPlan, path: &Path) -> Result<()> {
     let is_file = fs::metadata(path).map_or(true, |found| found.is_file());
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.tmp", std::process::id()));
@@ -62,7 +102,7 @@ fn save(stack: &Stack, plan: &ShowPlan, path: &Path) -> Result<()> {
             plan.color,
         );
         let mut stream = BufWriter::new(stream);
-        write(stack, plan, &mut stream)?;
+        write(account, plan, &mut stream)?;
         stream.flush()
     };
     let result = written().and_then(|()| match is_file {
@@ -76,9 +116,9 @@ fn save(stack: &Stack, plan: &ShowPlan, path: &Path) -> Result<()> {
     result.context("the file is as it was")
 }
 
-fn write(stack: &Stack, plan: &ShowPlan, to: &mut impl Write) -> io::Result<()> {
+fn write(account: &Account, plan: &ShowPlan, to: &mut impl Write) -> io::Result<()> {
     match plan.format {
-        StackFormat::Text => text::write(stack, plan, Sources::new(&plan.source_dirs), to),
-        StackFormat::Json => json::write(stack, to),
+        StackFormat::Text => text::write(account, plan, Sources::new(&plan.source_dirs), to),
+        StackFormat::Json => json::write(account, to),
     }
 }

@@ -1,7 +1,7 @@
 //! `wasmscope backtrace`: runs a guest, and shows its stack when it fails.
 
 use crate::args::BacktraceArgs;
-use crate::backtrace::{self, Stack};
+use crate::backtrace::{self, Account};
 use crate::engine::Compiled;
 use crate::guest_file::{self, GuestFile};
 use crate::plan::{BacktracePlan, GuestPlan};
@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use std::io::{self, Write as _};
 use std::time::Duration;
 use wasmscope::{ExplainedGuest, Explainer};
+use wasmscope_coredump::CoreDump;
 
 /// How long a guest whose time is over has to come to the next loop or function.
 const TO_STOP: Duration = Duration::from_secs(2);
@@ -35,7 +36,12 @@ pub(crate) fn run(args: Box<BacktraceArgs>) -> Result<i32> {
 }
 
 fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
-    let file = GuestFile::read(&plan.guest.file)?;
+    let bytes = guest_file::read(&plan.guest.file)?;
+    // Modules are given for nothing else.
+    if CoreDump::is_core_dump(&bytes) || !plan.modules.is_empty() {
+        return of_dump(plan, &bytes);
+    }
+    let file = GuestFile::from_bytes(&plan.guest.file, bytes)?;
     progress.phase(&format!("compiling {}", file.name));
     let has_deadline = plan.guest.timeout.is_some();
     let compiled = Compiled::with(&file, &plan.guest.settings, |config| {
@@ -73,16 +79,31 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
     };
     match failure {
         Some(failure) if end.is_run() => {
-            let stack = Stack {
+            let account = Account::Failure {
                 guest: file.name.clone(),
                 failure,
                 status,
             };
-            backtrace::show(&stack, &plan.show)?;
+            backtrace::show(&account, &plan.show)?;
             Ok(status)
         }
         _ => end.report(&file.name, plan.quiet, true),
     }
+}
+
+/// Shows what is in a core dump.
+fn of_dump(plan: &BacktracePlan, bytes: &[u8]) -> Result<i32> {
+    let path = &plan.guest.file;
+    if !plan.guest.arguments.is_empty() || plan.guest.invoke.is_some() {
+        return Err(exit::usage(format!(
+            "{}: this is a core dump, which is not run: it takes no arguments and no --invoke",
+            path.display()
+        )));
+    }
+    let debug_file = plan.debug_file.as_deref();
+    let (account, is_whole) = backtrace::read_dump(path, bytes, &plan.modules, debug_file)?;
+    backtrace::show(&account, &plan.show)?;
+    Ok(if is_whole { 0 } else { exit::NOT_RUN })
 }
 
 fn register(

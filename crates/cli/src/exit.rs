@@ -46,8 +46,8 @@ When the trace cannot be written any more the guest goes on to its end without."
 /// What `backtrace --help` says about them.
 pub(crate) const BACKTRACE_HELP: &str = "\
 Exit status:
-  N    what the guest exited with
-  1    the guest could not be run, or failed other than by a trap
+  N    what the guest exited with; 0 for a core dump
+  1    the guest could not be run, or failed other than by a trap; a damaged core dump
   2    an option or argument is wrong
   124  --timeout was over
   125  the stack could not be written

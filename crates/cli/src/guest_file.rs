@@ -32,7 +32,15 @@ impl GuestFile {
     ///
     /// Says what is wrong with the file and what would be right.
     pub(crate) fn read(path: &Path) -> Result<Self> {
-        let bytes = read(path)?;
+        Self::from_bytes(path, read(path)?)
+    }
+
+    /// Takes what was read from a `.wasm` or `.wat` file.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`](Self::read).
+    pub(crate) fn from_bytes(path: &Path, bytes: Vec<u8>) -> Result<Self> {
         let bytes = match bytes.starts_with(MAGIC) {
             true => bytes,
             false => from_text(path, bytes)?,

@@ -71,6 +71,10 @@ pub(crate) struct BacktraceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Backtrace")]
     pub(crate) debug_file: Option<PathBuf>,
 
+    /// The binary of a module that a core dump names; may be given several times
+    #[arg(long = "module", value_name = "FILE", help_heading = "Backtrace")]
+    pub(crate) modules: Vec<PathBuf>,
+
     /// Say nothing on standard error but the stack, errors and warnings
     #[arg(short, long, help_heading = "Backtrace")]
     pub(crate) quiet: bool,

@@ -10,47 +10,114 @@
 //! | `extent` | how much of the stack is known: `whole`, `newest`, `nothing` |
 //! | `frames` | the frames, newest first |
 //!
+//! Of a core dump there are `guest`, the name in it, and `threads`, each with `name`, `extent`
+//! (null where the dump does not say) and `frames`, which have `locals` and `operands` as well:
+//! values as `TYPE:NUMBER`, floats by their bits, null where not known.
+//!
 //! A frame has `kind` (`guest`, `host`), `module`, `function` (its index), `name`, `offset`
 //! (of the instruction, from the first byte of the file) and `source`: the calls that are
 //! one there, innermost inlined first, each with `function`, `symbol` (the name before it was
 //! demangled), `file`, `line`, `column`, `declared_line` and `inlined`. What is not known is
 //! null.
 
-use super::Stack;
+use super::{Account, Held, Stack};
 use serde_json::{Value, json};
 use std::io::{self, Write};
 use wasmscope::{Extent, FailureCause, Frame, FrameKind};
 use wasmscope_symbolize::SourceFrame;
 
-/// Writes a stack.
-pub(super) fn write(stack: &Stack, to: &mut impl Write) -> io::Result<()> {
-    let failure = &stack.failure;
-    let (cause, trap) = match failure.cause() {
-        FailureCause::Trap(trap) => ("trap", Some(format!("{trap:?}"))),
-        FailureCause::Exception => ("exception", None),
-        _ => ("host", None),
-    };
-    let extent = match failure.extent() {
+/// Writes what is shown.
+pub(super) fn write(account: &Account, to: &mut impl Write) -> io::Result<()> {
+    match account {
+        Account::Failure {
+            guest,
+            failure,
+            status,
+        } => {
+            let (cause, trap) = match failure.cause() {
+                FailureCause::Trap(trap) => ("trap", Some(format!("{trap:?}"))),
+                FailureCause::Exception => ("exception", None),
+                _ => ("host", None),
+            };
+            let head = json!({
+                "guest": guest,
+                "status": status,
+                "cause": cause,
+                "trap": trap,
+                "messages": failure.messages(),
+                "extent": extent(Some(failure.extent())),
+            });
+            let stack = Stack {
+                frames: failure.frames(),
+                held: &[],
+                extent: Some(failure.extent()),
+            };
+            object(&head, "frames", to, |to| frames(&stack, to))?;
+        }
+        Account::Dump { guest, threads } => {
+            object(&json!({ "guest": guest }), "threads", to, |to| {
+                list(threads, to, |thread, to| {
+                    let stack = Stack {
+                        frames: &thread.frames,
+                        held: &thread.held,
+                        extent: thread.cut.then_some(Extent::Newest),
+                    };
+                    let head = json!({ "name": thread.name, "extent": extent(stack.extent) });
+                    object(&head, "frames", to, |to| frames(&stack, to))
+                })
+            })?;
+        }
+    }
+    writeln!(to)
+}
+
+/// Writes an object with one field more than `head` has.
+fn object<W: Write>(
+    head: &Value,
+    name: &str,
+    to: &mut W,
+    field: impl FnOnce(&mut W) -> io::Result<()>,
+) -> io::Result<()> {
+    let head = head.to_string();
+    let open = head.strip_suffix('}').unwrap_or(&head);
+    write!(to, "{open},\"{name}\":")?;
+    field(to)?;
+    write!(to, "}}")
+}
+
+/// Writes a list, an element a line.
+fn list<T, W: Write>(
+    elements: impl IntoIterator<Item = T>,
+    to: &mut W,
+    mut element: impl FnMut(T, &mut W) -> io::Result<()>,
+) -> io::Result<()> {
+    write!(to, "[")?;
+    for (position, it) in elements.into_iter().enumerate() {
+        to.write_all(if position == 0 { b"\n" } else { b",\n" })?;
+        element(it, to)?;
+    }
+    write!(to, "]")
+}
+
+fn extent(extent: Option<Extent>) -> Option<&'static str> {
+    Some(match extent? {
         Extent::Whole => "whole",
         Extent::Nothing => "nothing",
         _ => "newest",
-    };
-    // A frame at a time: a stack may have a hundred thousand.
-    let head = json!({
-        "guest": stack.guest,
-        "status": stack.status,
-        "cause": cause,
-        "trap": trap,
-        "messages": failure.messages(),
-        "extent": extent,
-    });
-    let head = serde_json::to_string(&head)?;
-    write!(to, "{},\"frames\":[", head.trim_end_matches('}'))?;
-    for (position, frame) in failure.frames().iter().enumerate() {
-        to.write_all(if position == 0 { b"\n" } else { b",\n" })?;
-        serde_json::to_writer(&mut *to, &frame_value(frame))?;
-    }
-    writeln!(to, "]}}")
+    })
+}
+
+/// Writes frames one at a time: there may be a hundred thousand.
+fn frames(stack: &Stack<'_>, to: &mut impl Write) -> io::Result<()> {
+    list(stack.frames.iter().enumerate(), to, |(at, frame), to| {
+        let mut value = frame_value(frame);
+        if let (Some(held), Some(fields)) = (stack.held.get(at), value.as_object_mut()) {
+            let Held { locals, operands } = held;
+            fields.insert("locals".to_owned(), json!(locals));
+            fields.insert("operands".to_owned(), json!(operands));
+        }
+        serde_json::to_writer(to, &value).map_err(io::Error::from)
+    })
 }
 
 fn frame_value(frame: &Frame) -> Value {

@@ -1,15 +1,16 @@
 //! A stack for people: each frame with its lines of source.
 
-use super::Stack;
 use super::excerpt::{self, harmless};
 use super::folds::{Part, fold};
 use super::sources::Sources;
+use super::{Account, Held, Stack};
 use crate::plan::ShowPlan;
 use anstyle::{AnsiColor, Style};
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::sync::Arc;
 use wasmscope::{Extent, Frame, FrameKind};
+use wasmscope_address::{FuncIndex, WasmOffset};
 use wasmscope_symbolize::SourceFrame;
 
 const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -18,25 +19,51 @@ const NAME: Style = Style::new().bold();
 const HOST: Style = AnsiColor::Yellow.on_default();
 const DIM: Style = Style::new().dimmed();
 
-/// Writes a stack.
+/// Writes what is shown.
 pub(super) fn write(
-    stack: &Stack,
+    account: &Account,
     plan: &ShowPlan,
     sources: Sources<'_>,
     to: &mut impl Write,
 ) -> io::Result<()> {
-    let messages = stack.failure.messages().join(": ");
-    let (guest, messages) = (harmless(&stack.guest), multiline(&messages));
-    writeln!(to, "{ERROR}error:{ERROR:#} {guest} failed: {messages}")?;
     let mut page = Page {
         context: plan.context,
+        full: plan.full,
         sources,
         seen: HashSet::new(),
         to,
     };
-    let frames = stack.failure.frames();
-    page.frames(frames, plan.full)?;
-    page.notes(stack.failure.extent())
+    match account {
+        Account::Failure { guest, failure, .. } => {
+            let messages = failure.messages().join(": ");
+            let (guest, messages) = (harmless(guest), multiline(&messages));
+            writeln!(page.to, "{ERROR}error:{ERROR:#} {guest} failed: {messages}")?;
+            page.stack(&Stack {
+                frames: failure.frames(),
+                held: &[],
+                extent: Some(failure.extent()),
+            })?;
+        }
+        Account::Dump { guest, threads } => {
+            writeln!(page.to, "{NOTE}core dump{NOTE:#} of {}", harmless(guest))?;
+            if threads.is_empty() {
+                page.note("there is no stack in it")?;
+            }
+            for thread in threads {
+                // There is mostly one, which need not be told apart.
+                if threads.len() > 1 {
+                    let name = harmless(&thread.name);
+                    writeln!(page.to, "{NOTE}thread{NOTE:#} {name}")?;
+                }
+                page.stack(&Stack {
+                    frames: &thread.frames,
+                    held: &thread.held,
+                    extent: thread.cut.then_some(Extent::Newest),
+                })?;
+            }
+        }
+    }
+    page.notes()
 }
 
 /// Writes out what would steer a terminal, but for the ends of lines.
@@ -45,17 +72,22 @@ fn multiline(text: &str) -> String {
     lines.join("\n")
 }
 
+/// A place in a binary.
+type Spot = (Option<Arc<str>>, Option<FuncIndex>, Option<WasmOffset>);
+
 struct Page<'a, W> {
     context: Option<u32>,
+    full: bool,
     sources: Sources<'a>,
     /// Places whose source was shown.
-    seen: HashSet<*const Frame>,
+    seen: HashSet<Spot>,
     to: &'a mut W,
 }
 
 impl<W: Write> Page<'_, W> {
-    fn frames(&mut self, frames: &[Arc<Frame>], full: bool) -> io::Result<()> {
-        let parts = match full {
+    fn stack(&mut self, stack: &Stack<'_>) -> io::Result<()> {
+        let frames = stack.frames;
+        let parts = match self.full {
             true => (0..frames.len()).map(Part::Frame).collect(),
             false => {
                 let functions = frames.iter().map(|it| (&it.module, it.function, &it.name));
@@ -66,7 +98,10 @@ impl<W: Write> Page<'_, W> {
         for part in parts {
             match part {
                 Part::Frame(at) => match frames.get(at) {
-                    Some(frame) => self.frame(at, digits, frame)?,
+                    Some(frame) => {
+                        self.frame(at, digits, frame)?;
+                        self.held(stack.held.get(at))?;
+                    }
                     None => continue,
                 },
                 Part::Folded { frames, functions } => {
@@ -83,6 +118,25 @@ impl<W: Write> Page<'_, W> {
                 }
             }
         }
+        match stack.extent {
+            Some(Extent::Newest) => {
+                self.note("there may be older frames: what recorded the stack kept these")
+            }
+            Some(Extent::Nothing) => self.note("no stack is known: no guest ran when this failed"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes what a frame held, if anything is known of it.
+    fn held(&mut self, held: Option<&Held>) -> io::Result<()> {
+        let Some(held) = held else { return Ok(()) };
+        for (what, values) in [("locals", &held.locals), ("operands", &held.operands)] {
+            if values.iter().any(Option::is_some) {
+                let values = values.iter().map(|it| it.as_deref().unwrap_or("?"));
+                let values: Vec<_> = values.collect();
+                writeln!(self.to, "       {DIM}{what}:{DIM:#} {}", values.join(", "))?;
+            }
+        }
         Ok(())
     }
 
@@ -92,7 +146,8 @@ impl<W: Write> Page<'_, W> {
             let name = harmless(&frame.name);
             return writeln!(self.to, "{HOST}{name}{HOST:#}{DIM}  (host){DIM:#}");
         }
-        let is_new = self.seen.insert(Arc::as_ptr(frame));
+        let spot = (frame.module.clone(), frame.function, frame.offset);
+        let is_new = self.seen.insert(spot);
         if frame.source.is_empty() {
             let name = harmless(&frame.name);
             writeln!(self.to, "{NAME}{name}{NAME:#}{}", place(frame))?;
@@ -131,14 +186,7 @@ impl<W: Write> Page<'_, W> {
         Ok(())
     }
 
-    fn notes(&mut self, extent: Extent) -> io::Result<()> {
-        match extent {
-            Extent::Newest => {
-                self.note("there may be older frames, which the engine did not tell")?
-            }
-            Extent::Nothing => self.note("no stack is known: no guest ran when this failed")?,
-            _ => {}
-        }
+    fn notes(&mut self) -> io::Result<()> {
         if let Some((first, others)) = self.sources.missing().split_first() {
             let others = match others.len() {
                 0 => String::new(),

@@ -14,6 +14,8 @@ pub(crate) struct BacktracePlan {
     pub(crate) guest: GuestPlan,
     pub(crate) show: ShowPlan,
     pub(crate) debug_file: Option<PathBuf>,
+    /// The binaries of the modules of a core dump.
+    pub(crate) modules: Vec<PathBuf>,
     pub(crate) quiet: bool,
 }
 
@@ -61,6 +63,7 @@ impl BacktracePlan {
             },
             guest,
             debug_file: args.debug_file,
+            modules: args.modules,
             quiet: args.quiet,
         })
     }

@@ -291,6 +291,154 @@ fn a_component() {
     assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
 }
 
+/// Returns the dump that the engine itself writes of a call that traps.
+fn engine_s_dump(text: &str, export: &str, arguments: &[i32]) -> Vec<u8> {
+    use wasmtime::{Config, Engine, Instance, Module, Store, Val, WasmCoreDump};
+    let mut config = Config::new();
+    config.coredump_on_trap(true);
+    let engine = Engine::new(&config).unwrap();
+    let module = Module::new(&engine, text).unwrap();
+    let mut store = Store::new(&engine, ());
+    let instance = Instance::new(&mut store, &module, &[]).unwrap();
+    let function = instance.get_func(&mut store, export).unwrap();
+    let arguments: Vec<_> = arguments.iter().copied().map(Val::I32).collect();
+    let mut results = [Val::I32(0)];
+    let error = function
+        .call(&mut store, &arguments, &mut results)
+        .unwrap_err();
+    let dump = error.downcast_ref::<WasmCoreDump>().unwrap();
+    dump.serialize(&mut store, "divide.wat")
+}
+
+/// The engine's own dump of a trap has the stack that the trap has.
+#[test]
+fn a_core_dump_that_the_engine_wrote() {
+    let place = Place::new();
+    place.write("divide.wat", DIVIDE);
+    place.write("core", engine_s_dump(DIVIDE, "divide", &[6, 0]));
+    let live = backtrace(&place, "--invoke divide --format json divide.wat 6 0");
+    let read = backtrace(&place, "--format json --module divide.wat core");
+    assert_eq!(read.status, 0, "{}", read.stderr);
+    let (live, read) = (document(&live), document(&read));
+    assert_eq!(read["guest"], "divide.wat");
+    assert_eq!(read["threads"].as_array().unwrap().len(), 1);
+    let thread = &read["threads"][0];
+    assert_eq!(thread["extent"], Value::Null, "the engine does not say");
+    let frames = |frames: &Value| -> Vec<Value> {
+        let fields = |frame: &Value| {
+            let names = ["kind", "function", "name", "offset", "source"];
+            names.iter().map(|name| frame[*name].clone()).collect()
+        };
+        frames.as_array().unwrap().iter().map(fields).collect()
+    };
+    assert_eq!(frames(&thread["frames"]), frames(&live["frames"]));
+
+    let text = backtrace(&place, "--module divide.wat core");
+    assert!(
+        text.stderr
+            .starts_with("core dump of divide.wat\n 0: divide  "),
+        "{}",
+        text.stderr
+    );
+    assert!(
+        text.stderr.contains("> 3 |     (i32.div_s\n"),
+        "{}",
+        text.stderr
+    );
+    assert!(
+        !text.stderr.contains("thread"),
+        "there is one: {}",
+        text.stderr
+    );
+
+    // Without its module it has numbers.
+    let bare = backtrace(&place, "core");
+    assert_eq!(bare.status, 0);
+    assert!(
+        bare.stderr.contains(" 0: <wasm function 0>"),
+        "{}",
+        bare.stderr
+    );
+}
+
+/// Values, several threads, and a stack that says that it is cut.
+#[test]
+fn all_that_a_core_dump_can_hold() {
+    use wasmscope_coredump::{CodeOffset, CoreDump, Frame, Thread, Value as Held};
+    let frame = |function, locals: &[Held], stack: &[Held]| Frame {
+        instance: None,
+        function: wasmscope_address::FuncIndex(function),
+        code_offset: CodeOffset::UNKNOWN,
+        locals: locals.to_vec(),
+        stack: stack.to_vec(),
+    };
+    let one = [
+        Held::I32(-5),
+        Held::Missing,
+        Held::F64(0x4000_0000_0000_0000),
+    ];
+    let dump = CoreDump {
+        name: "app\x1b[2J".into(),
+        modules: vec!["divide.wat".into()],
+        threads: vec![
+            Thread {
+                name: "first".into(),
+                frames: vec![
+                    frame(0, &one, &[Held::I64(7)]),
+                    frame(2, &[Held::Missing], &[]),
+                ],
+                cut: true,
+            },
+            Thread {
+                name: "second".into(),
+                frames: vec![frame(1, &[], &[])],
+                cut: false,
+            },
+        ],
+        ..CoreDump::default()
+    };
+    let place = Place::new();
+    place.write("divide.wat", DIVIDE);
+    let mut bytes = Vec::new();
+    dump.write(&mut bytes).unwrap();
+    place.write("core", &bytes);
+    let ran = backtrace(&place, "--module divide.wat core");
+    let expected = "\
+core dump of app\\u{1b}[2J
+thread first
+ 0: divide  divide.wat
+       locals: i32:-5, ?, f64:0x4000000000000000
+       operands: i64:7
+ 1: main  divide.wat
+note: there may be older frames: what recorded the stack kept these
+thread second
+ 0: <wasm function 1>  divide.wat
+";
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, expected));
+    let json = document(&backtrace(&place, "--format json --module divide.wat core"));
+    assert_eq!(json["threads"][0]["extent"], "newest");
+    assert_eq!(json["threads"][0]["frames"][0]["locals"][0], "i32:-5");
+    assert_eq!(json["threads"][0]["frames"][0]["locals"][1], Value::Null);
+    assert_eq!(
+        json["threads"][1]["frames"][0]["operands"],
+        serde_json::json!([])
+    );
+
+    // Wherever the file is cut: an error, or what was readable with a warning.
+    for len in 0..bytes.len() {
+        place.write("cut", &bytes[..len]);
+        let ran = backtrace(&place, "--module divide.wat cut");
+        let is_refused = ran.status == 1 && ran.stderr.matches("error:").count() == 1;
+        let is_warned = ran.status <= 1 && ran.stderr.contains("core dump of");
+        assert!(
+            is_refused || is_warned,
+            "at {len}: {} {}",
+            ran.status,
+            ran.stderr
+        );
+    }
+}
+
 #[test]
 fn a_guest_whose_time_is_over() {
     let place = Place::new();
@@ -360,6 +508,7 @@ fn bad_input_gets_one_error() {
     let place = Place::new();
     place.write("empty.wasm", "");
     place.write("divide.wat", DIVIDE);
+    place.write("core", engine_s_dump(DIVIDE, "divide", &[6, 0]));
     for (arguments, status, message) in [
         ("", 2, "say which guest to run: wasmscope backtrace GUEST"),
         ("missing.wasm", 1, "failed to read missing.wasm"),
@@ -383,6 +532,17 @@ fn bad_input_gets_one_error() {
             "cannot be used with",
         ),
         ("--invoke nothing divide.wat", 2, "exports no such function"),
+        (
+            "--module divide.wat divide.wat",
+            1,
+            "failed to read a core dump",
+        ),
+        ("core 7", 2, "this is a core dump, which is not run"),
+        (
+            "--module missing.wasm core",
+            1,
+            "failed to read missing.wasm",
+        ),
     ] {
         let ran = backtrace(&place, arguments);
         assert_eq!(ran.status, status, "{arguments}: {}", ran.stderr);
