@@ -2,9 +2,11 @@
 //!
 //! Run by a fuzzer, and by a bounded test over damaged real files.
 
-use wasmparser::{Validator, WasmFeatures};
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmscope_address::{FuncIndex, WasmOffset};
 
+use crate::component::deferred::Records;
+use crate::component::{Candidate, Component};
 use crate::events::Events;
 use crate::{Dwarf, Error, Exceptions, Module, Options, Rewritten};
 
@@ -70,6 +72,24 @@ fn is_valid(wasm: &[u8]) -> bool {
     validator.validate_all(wasm).is_ok()
 }
 
+/// Tells whether everything that is nested in a component ends before it does, which the
+/// validator does not ask.
+fn is_whole(wasm: &[u8]) -> bool {
+    Parser::new(0).parse_all(wasm).all(|payload| match payload {
+        Ok(
+            Payload::ModuleSection {
+                unchecked_range: nested,
+                ..
+            }
+            | Payload::ComponentSection {
+                unchecked_range: nested,
+                ..
+            },
+        ) => nested.end <= wasm.len(),
+        _ => true,
+    })
+}
+
 fn check(module: &Module<'_>, rewritten: &Rewritten, len: usize) {
     let Rewritten { wasm, map, .. } = rewritten;
     assert!(is_valid(wasm), "a valid module became invalid");
@@ -90,4 +110,66 @@ fn check(module: &Module<'_>, rewritten: &Rewritten, len: usize) {
     }
     let past = FuncIndex(module.functions().len() as u32);
     assert_eq!(map.rewritten_function(past), None);
+}
+
+/// Rewrites `data` as a component, which it need not be.
+///
+/// # Panics
+///
+/// When an invalid component is accepted, a valid one becomes invalid, or a map does not
+/// answer the same both ways.
+pub fn fuzz_component(data: &[u8]) {
+    let valid = is_valid(data) && is_whole(data);
+    let component = match Component::parse(data) {
+        Ok(component) => component,
+        Err(Error::Invalid { offset, reason }) => {
+            assert!(!valid, "{reason} at {offset:#x}");
+            assert!(offset <= data.len(), "{offset:#x} is past the end");
+            return;
+        }
+        Err(error) => {
+            assert!(!error.to_string().is_empty());
+            return;
+        }
+    };
+    assert!(valid, "an invalid component was accepted");
+    for (expose, step, functions) in [(true, 1, 1), (false, 2, 3), (true, usize::MAX, 1)] {
+        let options = Options {
+            expose,
+            ..Options::default()
+        };
+        let probed = |candidate| match candidate {
+            Candidate::Core { module, function } => (module + function.0 as usize) % step == 0,
+            Candidate::Function(function) => function % functions == 0,
+        };
+        let rewritten = match component.rewrite(&options, &probed) {
+            Ok(rewritten) => rewritten,
+            Err(error) => {
+                let expected = matches!(error, Error::TooMany { .. } | Error::NotYet { .. });
+                assert!(expected, "{error}");
+                continue;
+            }
+        };
+        assert!(
+            is_valid(&rewritten.wasm),
+            "a valid component became invalid"
+        );
+        for offset in (0..data.len()).step_by((data.len() / OFFSETS).max(1)) {
+            let offset = WasmOffset(offset as u32);
+            if let Some(moved) = rewritten.rewritten(offset) {
+                assert_eq!(rewritten.original(moved), Some(offset));
+            }
+        }
+    }
+}
+
+/// Reads `data` as deferred events.
+///
+/// # Panics
+///
+/// When a record has more values than a hook.
+pub fn fuzz_deferred(data: &[u8]) {
+    for record in Records::new(data).flatten() {
+        assert!(record.values().len() <= crate::hooks::GROUP);
+    }
 }

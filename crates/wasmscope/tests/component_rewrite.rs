@@ -278,3 +278,168 @@ fn strings_come_and_go_as_before_and_every_call_is_heard() {
         assert_eq!(heard.looks, vec![65536; events]);
     }
 }
+
+/// Calls every exported function that takes nothing, and returns what they return.
+async fn run(wasm: &[u8], look: bool) -> (Store<Heard>, Vec<String>) {
+    let engine = Engine::new(Config::new().wasm_component_model_async(true)).unwrap();
+    let component = wasmtime::component::Component::new(&engine, wasm).unwrap();
+    let mut linker = Linker::<Heard>::new(&engine);
+    define(&mut linker, ":ab");
+    let mut log = linker.instance("demo:host/log@1.0.0").unwrap();
+    log.func_wrap("say", |_: Host<'_>, (words,): (String,)| {
+        Ok((words.len() as u32,))
+    })
+    .unwrap();
+    let heard = Heard {
+        look,
+        ..Heard::default()
+    };
+    let mut store = Store::new(&engine, heard);
+    let instance = linker
+        .instantiate_async(&mut store, &component)
+        .await
+        .unwrap();
+    let ty = component.component_type();
+    let mut told = Vec::new();
+    for (name, item) in ty.exports(&engine) {
+        let wasmtime::component::types::ComponentItem::ComponentFunc(ty) = item.ty else {
+            continue;
+        };
+        if ty.params().len() > 0 {
+            continue;
+        }
+        let function = instance.get_func(&mut store, name).unwrap();
+        let mut results = vec![Val::Bool(false); ty.results().len()];
+        function
+            .call_async(&mut store, &[], &mut results)
+            .await
+            .unwrap();
+        told.push(format!("{name}: {results:?}"));
+    }
+    (store, told)
+}
+
+/// The calls of each function that a core module defines, by name, as the cases' texts say.
+const CALLS: [(&str, &[(&str, usize)]); 6] = [
+    ("nested", &[("put", 3), ("realloc", 3), ("run", 1)]),
+    ("twice", &[("bump", 5), ("run", 2)]),
+    (
+        "resources",
+        &[
+            ("churn", 1),
+            ("dropped", 1),
+            ("dtor", 2),
+            ("make", 1),
+            ("note", 2),
+            ("run", 1),
+            ("weigh", 1),
+        ],
+    ),
+    (
+        "start",
+        &[
+            ("hello", 1),
+            ("run", 1),
+            ("say", 1),
+            ("start", 1),
+            ("tick", 2),
+        ],
+    ),
+    (
+        "encodings",
+        &[
+            ("clean", 1),
+            ("many", 1),
+            ("mixed", 1),
+            ("run", 1),
+            ("size", 2),
+        ],
+    ),
+    (
+        "concurrent",
+        &[
+            ("callback", 2),
+            ("double", 1),
+            ("finish", 1),
+            ("now", 1),
+            ("run", 1),
+            ("sum", 1),
+        ],
+    ),
+];
+
+#[tokio::test]
+async fn components_do_as_before_and_every_call_is_heard() {
+    for (name, calls) in CALLS {
+        let wasm = case(name);
+        let component = Component::parse(&wasm).unwrap();
+        let (_, expected) = run(&wasm, false).await;
+        assert!(!expected.is_empty(), "{name}");
+        for expose in [false, true] {
+            let rewritten = rewrite(&wasm, expose, &|_| true);
+            let (store, told) = run(&rewritten.wasm, true).await;
+            assert_eq!(told, expected, "{name}");
+            let heard = counts(&component, &rewritten, &store.data().events);
+            let heard = heard.iter().map(|(name, count)| (name.as_str(), *count));
+            // How often strings that are transcoded are allocated is for the engine to say.
+            let heard = heard.filter(|(function, _)| *function != "realloc" || name != "encodings");
+            assert_eq!(heard.collect::<Vec<_>>(), calls, "{name}");
+            // One look for each event, and something to see only where that was asked for.
+            let looks = &store.data().looks;
+            let seen = looks.iter().any(|len| *len > 0);
+            assert_eq!(seen, expose && name != "resources", "{name}");
+            assert_eq!(looks.len(), prompt(&store.data().events), "{name}");
+        }
+    }
+}
+
+/// Counts the events that were told as they happened.
+fn prompt(events: &[String]) -> usize {
+    let mut deferred = false;
+    let mut count = 0;
+    for event in events {
+        match event.as_str() {
+            "now" => deferred = false,
+            _ if event.starts_with("deferred") => deferred = true,
+            _ => count += usize::from(!deferred),
+        }
+    }
+    count
+}
+
+/// Counts the calls of functions that core modules define, by name, and checks that all
+/// calls are closed in order.
+fn counts(
+    component: &Component<'_>,
+    rewritten: &RewrittenComponent,
+    events: &[String],
+) -> std::collections::BTreeMap<String, usize> {
+    let mut counts = std::collections::BTreeMap::new();
+    let mut open = 0;
+    for event in events {
+        let Some(begins) = event.strip_prefix('+') else {
+            open -= i32::from(event.starts_with('-'));
+            assert!(open >= 0, "{events:?}");
+            continue;
+        };
+        open += 1;
+        let (site, _) = begins.split_once(' ').unwrap();
+        let (number, probe) = site.split_once('.').unwrap();
+        let Instantiation::Core { module } = rewritten.instantiations[&number.parse().unwrap()]
+        else {
+            continue;
+        };
+        let RewrittenModule::Original(module) = &rewritten.modules[module] else {
+            panic!("an instantiation of a module that is not the original's");
+        };
+        let function = module.probes[probe.parse::<usize>().unwrap()];
+        let original = &component.modules()[module.index].module;
+        let function = &original.functions()[function.0 as usize];
+        if function.import.is_none() {
+            let name = function.name.or(function.exports.first().copied());
+            *counts.entry(name.unwrap_or("?").to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(open, 0, "{events:?}");
+    counts
+}

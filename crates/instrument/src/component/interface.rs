@@ -10,10 +10,11 @@
 //!
 //! `attach` gets [`Options::key`](crate::Options::key) and a key of
 //! [`RewrittenComponent::instantiations`](super::RewrittenComponent::instantiations), and
-//! returns the instance's number, which all its events carry. With [`LOOK`] in it, and
-//! where the component was rewritten with [`Options::expose`](crate::Options::expose),
-//! `look` follows each event with all bytes of the instance's memory 0; with none where
-//! there is no such memory yet, or it is shared or of 64 bits.
+//! returns the instance's number, which all its events carry. With [`LOOK`] in it, `look`
+//! follows each event, with all bytes of the instance's memory 0 (of a wrapper: of the memory
+//! that its functions' values go through). It has none where there is no such memory, or not
+//! yet, where it is shared or of 64 bits, and where the component was rewritten without
+//! [`Options::expose`](crate::Options::expose). Of 4 GiB it has all but the last byte.
 
 use wasm_encoder::{ComponentTypeRef, ComponentValType, InstanceType, PrimitiveValType, ValType};
 

@@ -49,7 +49,24 @@ impl<'a> Reading<'a> {
         let mut parser = Parser::new(0);
         parser.set_features(WasmFeatures::all());
         for payload in parser.parse_all(bytes) {
-            reading.payload(payload?)?;
+            let payload = payload?;
+            // The parser takes the end of the file for that of what is nested at its end.
+            if let Payload::ModuleSection {
+                unchecked_range: nested,
+                ..
+            }
+            | Payload::ComponentSection {
+                unchecked_range: nested,
+                ..
+            } = &payload
+                && nested.end > bytes.len()
+            {
+                return Err(Error::Invalid {
+                    offset: nested.start,
+                    reason: "unexpected end of what is nested here".to_owned(),
+                });
+            }
+            reading.payload(payload)?;
         }
         let names = Names::find(&reading.scopes, reading.functions.len());
         for (function, name) in reading.functions.iter_mut().zip(names) {

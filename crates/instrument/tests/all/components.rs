@@ -1,10 +1,15 @@
 //! Components: every case of `tests/components`, and real ones, rewritten.
 
+use std::ops::Range;
 use std::path::Path;
 
-use wasmparser::{Validator, WasmFeatures};
-use wasmscope_instrument::component::Component;
-use wasmscope_instrument::{Dwarf, Exceptions, Options};
+use crate::operators::{Operators, compare};
+use wasmparser::{Parser, Payload, Validator, WasmFeatures};
+
+use wasmscope_instrument::component::{
+    Candidate, Component, Direction, RewrittenComponent, RewrittenModule,
+};
+use wasmscope_instrument::{Dwarf, Error, Exceptions, Options, Rewritten};
 
 /// Returns the names and bytes of the cases.
 pub(crate) fn cases() -> Vec<(String, Vec<u8>)> {
@@ -17,7 +22,14 @@ pub(crate) fn cases() -> Vec<(String, Vec<u8>)> {
         cases.push((name.to_string_lossy().into_owned(), wasm));
     }
     cases.sort();
+    assert!(cases.len() > 7, "only {} cases", cases.len());
     cases
+}
+
+fn case(wanted: &str) -> Vec<u8> {
+    let mut cases = cases().into_iter();
+    let found = cases.find(|(name, _)| name == wanted);
+    found.expect("it is there").1
 }
 
 /// Returns real components: those of the repository, and those that were fetched.
@@ -37,7 +49,14 @@ fn real() -> Vec<(String, Vec<u8>)> {
     files.into_iter().map(read).collect()
 }
 
-pub(crate) fn validate(name: &str, wasm: &[u8]) {
+/// Returns everything that can be rewritten with a probe on every function.
+fn all() -> impl Iterator<Item = (String, Vec<u8>)> {
+    let cases = cases().into_iter();
+    let cases = cases.filter(|(name, _)| name != "passed_on");
+    cases.chain(real())
+}
+
+fn validate(name: &str, wasm: &[u8]) {
     let mut validator = Validator::new_with_features(WasmFeatures::all());
     if let Err(error) = validator.validate_all(wasm) {
         panic!("{name}: {error}");
@@ -68,13 +87,127 @@ fn options() -> [Options; 3] {
     ]
 }
 
+/// Tells whether a component is so large that one way to rewrite it has to do.
+fn is_large(wasm: &[u8]) -> bool {
+    wasm.len() > 1 << 20
+}
+
+/// Returns where each core module of a component is, as another decoder finds it.
+fn modules(wasm: &[u8]) -> Vec<Range<usize>> {
+    let mut modules = Vec::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ModuleSection {
+            unchecked_range, ..
+        } = payload.expect("it is valid")
+        {
+            modules.push(unchecked_range);
+        }
+    }
+    modules
+}
+
+/// Compares each core module of the original with what became of it.
+fn compare_modules(
+    name: &str,
+    wasm: &[u8],
+    component: &Component<'_>,
+    rewritten: &RewrittenComponent,
+) {
+    let (before, after) = (modules(wasm), modules(&rewritten.wasm));
+    assert_eq!(before.len(), component.modules().len(), "{name}");
+    assert_eq!(after.len(), rewritten.modules.len(), "{name}");
+    let mut seen = Vec::new();
+    for (range, module) in after.into_iter().zip(&rewritten.modules) {
+        let RewrittenModule::Original(module) = module else {
+            continue;
+        };
+        seen.push(module.index);
+        let nested = &component.modules()[module.index];
+        assert_eq!(nested.offset, before[module.index].start, "{name}");
+        let name = format!("{name}, module {}", module.index);
+        let original = Operators::read_within(wasm, before[module.index].clone());
+        let now = Operators::read_within(&rewritten.wasm, range);
+        let rewritten = Rewritten {
+            wasm: Vec::new(),
+            probes: module.probes.clone(),
+            skipped: module.skipped.clone(),
+            map: module.map.clone(),
+            debug: module.debug.clone(),
+        };
+        compare(&name, &original, &now, &rewritten, &nested.module);
+    }
+    assert_eq!(seen, (0..before.len()).collect::<Vec<_>>(), "{name}");
+}
+
 #[test]
-fn with_a_probe_everywhere_every_component_stays_valid() {
-    for (name, wasm) in cases().into_iter().chain(real()) {
+fn with_a_probe_everywhere_every_component_stays_valid_and_keeps_its_operators() {
+    for (name, wasm) in all() {
         let component = Component::parse(&wasm).unwrap();
-        for options in options() {
-            let rewritten = component.rewrite(&options, &|_| true).unwrap();
+        let ways = options();
+        for options in if is_large(&wasm) { &ways[1..2] } else { &ways } {
+            let rewritten = component.rewrite(options, &|_| true).unwrap();
             validate(&name, &rewritten.wasm);
+            compare_modules(&name, &wasm, &component, &rewritten);
+            for module in &rewritten.modules {
+                if let RewrittenModule::Original(module) = module {
+                    let functions = &component.modules()[module.index].module.functions();
+                    assert_eq!(module.probes.len(), functions.len(), "{name}");
+                    assert_eq!(module.skipped, [], "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn with_some_probes_what_has_none_stays_as_it_is() {
+    for (name, wasm) in all() {
+        let component = Component::parse(&wasm).unwrap();
+        let steps = [2, 3];
+        for step in if is_large(&wasm) { &steps[..1] } else { &steps } {
+            let rewritten = component
+                .rewrite(&options()[1], &|candidate| match candidate {
+                    Candidate::Core { module, function } => {
+                        module % step == 0 && function.0.is_multiple_of(3)
+                    }
+                    Candidate::Function(function) => function % step == 0,
+                })
+                .unwrap();
+            validate(&name, &rewritten.wasm);
+            compare_modules(&name, &wasm, &component, &rewritten);
+            let ranges = modules(&rewritten.wasm);
+            for (range, module) in ranges.into_iter().zip(&rewritten.modules) {
+                if let RewrittenModule::Original(module) = module
+                    && module.probes.is_empty()
+                {
+                    let before = modules(&wasm)[module.index].clone();
+                    assert!(rewritten.wasm[range] == wasm[before], "{name}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn core_modules_become_what_they_become_alone() {
+    for (name, wasm) in all() {
+        let component = Component::parse(&wasm).unwrap();
+        let options = &options()[1];
+        let rewritten = component.rewrite(options, &|_| true).unwrap();
+        let ranges = modules(&rewritten.wasm);
+        for (range, module) in ranges.into_iter().zip(&rewritten.modules) {
+            if let RewrittenModule::Original(module) = module {
+                let alone = &component.modules()[module.index].module;
+                let alone = alone.rewrite(options, &|_| true).unwrap();
+                let bytes = &rewritten.wasm[range];
+                if alone.probes.is_empty() {
+                    let before = modules(&wasm)[module.index].clone();
+                    assert!(bytes == &wasm[before], "{name}");
+                } else {
+                    assert!(bytes == alone.wasm, "{name}");
+                    assert_eq!(module.debug, alone.debug, "{name}");
+                }
+            }
         }
     }
 }
@@ -85,5 +218,172 @@ fn without_a_probe_every_component_stays_the_same_to_the_byte() {
         let component = Component::parse(&wasm).unwrap();
         let rewritten = component.rewrite(&Options::default(), &|_| false).unwrap();
         assert!(rewritten.wasm == wasm, "{name}");
+        assert!(rewritten.instantiations.is_empty(), "{name}");
+        compare_modules(&name, &wasm, &component, &rewritten);
     }
+}
+
+#[test]
+fn the_output_does_not_depend_on_threads() {
+    let pool = |threads| {
+        let builder = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        builder.build().expect("threads start")
+    };
+    let (one, many) = (pool(1), pool(5));
+    for (name, wasm) in all() {
+        let rewrite = || {
+            let component = Component::parse(&wasm).unwrap();
+            component.rewrite(&options()[1], &|_| true).unwrap().wasm
+        };
+        assert!(one.install(rewrite) == many.install(rewrite), "{name}");
+    }
+}
+
+#[test]
+fn what_is_rewritten_cannot_be_rewritten_again() {
+    for (name, wasm) in all() {
+        let component = Component::parse(&wasm).unwrap();
+        let rewritten = component.rewrite(&options()[0], &|_| true).unwrap();
+        let again = Component::parse(&rewritten.wasm);
+        assert!(matches!(again, Err(Error::Reserved { .. })), "{name}");
+    }
+}
+
+/// What a component lifts and lowers: direction, interface, name.
+fn functions(wasm: &[u8]) -> Vec<(Direction, Option<String>, Option<String>)> {
+    let component = Component::parse(wasm).unwrap();
+    let functions = component.functions().iter();
+    let functions = functions.map(|function| {
+        let (interface, name) = (function.interface.clone(), function.name.clone());
+        (function.direction, interface, name)
+    });
+    functions.collect()
+}
+
+#[test]
+fn functions_are_known_by_their_interface_and_name() {
+    let named = |direction, interface: Option<&str>, name: &str| {
+        let interface = interface.map(str::to_owned);
+        (direction, interface, Some(name.to_owned()))
+    };
+    assert_eq!(
+        functions(&case("strings")),
+        [
+            named(Direction::Import, Some("demo:host/log@1.0.0"), "say"),
+            named(Direction::Export, Some("demo:host/greeter@1.0.0"), "greet"),
+            named(Direction::Export, None, "freed"),
+        ]
+    );
+    assert_eq!(
+        functions(&case("nested")),
+        [
+            named(Direction::Import, None, "say"),
+            named(Direction::Export, Some("demo:kept/words"), "put"),
+            named(Direction::Import, Some("first"), "put"),
+            named(Direction::Import, Some("second"), "put"),
+            named(Direction::Export, None, "run"),
+        ]
+    );
+    // What tools write: each exported interface is an instance of a component of its own.
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/component.wasm");
+    let functions = functions(&std::fs::read(path).unwrap());
+    let runs = named(Direction::Export, Some("wasi:cli/run@0.2.12"), "run");
+    assert!(functions.contains(&runs), "{functions:?}");
+    for (direction, interface, name) in &functions {
+        assert!(name.is_some(), "{functions:?}");
+        let wasi = interface
+            .as_ref()
+            .is_some_and(|name| name.starts_with("wasi:"));
+        assert!(wasi || *direction == Direction::Export, "{functions:?}");
+    }
+}
+
+#[test]
+fn what_is_passed_on_cannot_have_probes_yet() {
+    let wasm = case("passed_on");
+    let component = Component::parse(&wasm).unwrap();
+    let rewrite = |wanted: usize| {
+        component.rewrite(&Options::default(), &|candidate| match candidate {
+            Candidate::Core { module, .. } => module == wanted,
+            Candidate::Function(_) => true,
+        })
+    };
+    for (wanted, name) in [(0, "leaves"), (1, "inner")] {
+        let error = rewrite(wanted).unwrap_err().to_string();
+        assert!(error.contains(&format!("{name:?}")), "{error}");
+        assert!(error.ends_with("not supported yet"), "{error}");
+    }
+    let rewritten = rewrite(2).unwrap();
+    validate("passed_on", &rewritten.wasm);
+    compare_modules("passed_on", &wasm, &component, &rewritten);
+}
+
+#[test]
+fn settings_that_components_do_not_have_yet_are_errors() {
+    let wasm = case("strings");
+    let component = Component::parse(&wasm).unwrap();
+    for options in [
+        Options {
+            switches: true,
+            ..Options::default()
+        },
+        Options {
+            guarded: true,
+            ..Options::default()
+        },
+        Options {
+            events: Some(wasmscope_instrument::events::Events::default()),
+            ..Options::default()
+        },
+    ] {
+        let error = component.rewrite(&options, &|_| true).unwrap_err();
+        assert!(matches!(error, Error::NotYet { .. }), "{error}");
+    }
+}
+
+#[test]
+fn reserved_names_and_other_files_are_errors() {
+    for (text, expected) in [
+        (
+            r#"(component (import "wasmscope-x01" (instance)))"#,
+            r#"its import of "wasmscope-x01" at offset"#,
+        ),
+        (
+            r#"(component (component (import "wasmscope-x" (func))))"#,
+            r#"its import of "wasmscope-x" at offset"#,
+        ),
+        (
+            r#"(component (instance $i) (export "wasmscope-xa" (instance $i)))"#,
+            r#"its export "wasmscope-xa" at offset"#,
+        ),
+        (
+            r#"(component (core module (import "wasmscope" "tail" (func))))"#,
+            r#"its import from "wasmscope" at offset"#,
+        ),
+        ("(module)", "it is a core module"),
+    ] {
+        let wasm = wat::parse_str(text).unwrap();
+        let error = Component::parse(&wasm).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let wasm = wat::parse_str("(component)").unwrap();
+    let error = wasmscope_instrument::Module::parse(&wasm).unwrap_err();
+    assert_eq!(error, Error::Component);
+}
+
+#[test]
+fn errors_in_a_nested_module_say_where_they_are_in_the_component() {
+    let wasm =
+        wat::parse_str(r#"(component (core module (func (result i32) (i32.const 305419896))))"#)
+            .unwrap();
+    // The operator becomes one that needs a value.
+    let at = wasm.windows(2).position(|bytes| bytes == [0x41, 0xf8]);
+    let at = at.expect("it is there");
+    let mut damaged = wasm.clone();
+    damaged[at..at + 6].copy_from_slice(&[0x45, 0x01, 0x01, 0x01, 0x01, 0x01]);
+    let error = Component::parse(&damaged).unwrap_err();
+    assert!(
+        matches!(error, Error::Invalid { offset, .. } if offset == at),
+        "{error}, not at {at:#x}"
+    );
 }

@@ -2,6 +2,7 @@
 //! a map claims.
 
 use std::collections::HashMap;
+use std::ops::Range;
 
 use wasmparser::{Operator, Parser, Payload, Validator, WasmFeatures};
 use wasmscope_address::{FuncIndex, WasmOffset};
@@ -22,6 +23,8 @@ pub(crate) enum Op<'a> {
 
 /// Every operator of a module, by function.
 pub(crate) struct Operators<'a> {
+    /// Where the module starts in its file.
+    start: usize,
     imports: u32,
     functions: Vec<Vec<(u32, Op<'a>)>>,
 }
@@ -29,11 +32,18 @@ pub(crate) struct Operators<'a> {
 impl<'a> Operators<'a> {
     /// Reads a module that is valid.
     pub(crate) fn read(wasm: &'a [u8]) -> Self {
+        Self::read_within(wasm, 0..wasm.len())
+    }
+
+    /// Reads a module that is part of a file, from whose start offsets count.
+    pub(crate) fn read_within(wasm: &'a [u8], range: Range<usize>) -> Self {
+        let start = range.start;
+        let module = &wasm[range];
         Validator::new_with_features(WasmFeatures::all())
-            .validate_all(wasm)
+            .validate_all(module)
             .expect("it is valid");
         let (mut imports, mut functions) = (0, Vec::new());
-        for payload in Parser::new(0).parse_all(wasm) {
+        for payload in Parser::new(start as u64).parse_all(module) {
             match payload.expect("it is valid") {
                 Payload::ImportSection(section) => {
                     for import in section.into_imports() {
@@ -45,7 +55,11 @@ impl<'a> Operators<'a> {
                 _ => {}
             }
         }
-        Self { imports, functions }
+        Self {
+            start,
+            imports,
+            functions,
+        }
     }
 
     /// Returns the operators of a function that is defined in the module.
@@ -125,7 +139,7 @@ pub(crate) fn compare(
         let body = function.body.clone().expect("it is defined");
         assert_eq!(
             before.start.0 as usize..before.end.0 as usize,
-            body,
+            body.start + original.start..body.end + original.start,
             "{name}"
         );
         assert_eq!(map.rewritten(before.start), Some(after.start), "{name}");
