@@ -139,8 +139,10 @@ pub fn fuzz_component(data: &[u8]) {
             ..Options::default()
         };
         let probed = |candidate| match candidate {
-            Candidate::Core { module, function } => (module + function.0 as usize) % step == 0,
-            Candidate::Function(function) => function % functions == 0,
+            Candidate::Core { module, function } => {
+                (module + function.0 as usize).is_multiple_of(step)
+            }
+            Candidate::Function(function) => function.is_multiple_of(functions),
         };
         let rewritten = match component.rewrite(&options, &probed) {
             Ok(rewritten) => rewritten,

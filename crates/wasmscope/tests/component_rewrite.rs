@@ -1,6 +1,7 @@
 //! Rewritten components in the engine: they behave as before, and their host's functions
 //! hear what the test's own record says.
 
+use wasmscope_address::{FuncIndex, WasmOffset};
 use wasmscope_instrument::Options;
 use wasmscope_instrument::component::deferred::Records;
 use wasmscope_instrument::component::interface::{LOOK, import_name};
@@ -442,4 +443,54 @@ fn counts(
     }
     assert_eq!(open, 0, "{events:?}");
     counts
+}
+
+/// Each function of the engine's compiled code is of the module that the rewriter says has
+/// this number, and each of its instructions that came from the original leads there.
+#[test]
+fn engines_number_modules_and_place_code_as_the_rewriter_says() {
+    let guests = concat!(env!("CARGO_MANIFEST_DIR"), "/../../guests/");
+    let guest = wat::parse_file(format!("{guests}component.wasm")).unwrap();
+    let mut files = CALLS.map(|(name, _)| (name, case(name))).to_vec();
+    files.push(("component.wasm", guest));
+    let engine = Engine::new(Config::new().wasm_component_model_async(true)).unwrap();
+    for (name, wasm) in files {
+        let original = Component::parse(&wasm).unwrap();
+        let rewritten = rewrite(&wasm, true, &|_| true);
+        let component = wasmtime::component::Component::new(&engine, &rewritten.wasm).unwrap();
+        let places = component.address_map().unwrap().collect::<Vec<_>>();
+        let mut defined = 0;
+        for function in component.functions() {
+            let module = function.module.as_u32() as usize;
+            let Some(RewrittenModule::Original(module)) = rewritten.modules.get(module) else {
+                continue;
+            };
+            let index = FuncIndex(function.index.as_u32());
+            let index = module.map.original_function(index).unwrap();
+            let nested = &original.modules()[module.index];
+            let Some(body) = nested.module.functions()[index.0 as usize].body.clone() else {
+                continue;
+            };
+            defined += 1;
+            let body = body.start + nested.offset..body.end + nested.offset;
+            let first = places.partition_point(|(at, _)| *at < function.offset);
+            let past = places.partition_point(|(at, _)| *at < function.offset + function.len);
+            let mut came = 0;
+            for (_, offset) in &places[first..past] {
+                let offset = offset.map(WasmOffset);
+                if let Some(offset) = offset.and_then(|offset| rewritten.original(offset)) {
+                    assert!(body.contains(&(offset.0 as usize)), "{name}: {offset}");
+                    came += 1;
+                }
+            }
+            // To return a parameter takes no instruction of its own.
+            const RETURNS_A_PARAMETER: usize = 4;
+            let nothing = body.len() <= RETURNS_A_PARAMETER;
+            assert!(came > 0 || nothing, "{name}: nothing of function {index}");
+        }
+        let functions = original.modules().iter();
+        let functions = functions.flat_map(|nested| nested.module.functions());
+        let bodies = functions.filter(|function| function.body.is_some());
+        assert_eq!(defined, bodies.count(), "{name}");
+    }
 }

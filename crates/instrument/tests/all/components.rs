@@ -251,7 +251,7 @@ fn what_is_rewritten_cannot_be_rewritten_again() {
 
 /// What a component lifts and lowers: direction, interface, name.
 fn functions(wasm: &[u8]) -> Vec<(Direction, Option<String>, Option<String>)> {
-    let component = Component::parse(wasm).unwrap();
+    let component = Component::parse(wasm).expect("it is valid");
     let functions = component.functions().iter();
     let functions = functions.map(|function| {
         let (interface, name) = (function.interface.clone(), function.name.clone());
