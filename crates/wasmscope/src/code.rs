@@ -43,6 +43,8 @@ pub(crate) enum Resolved {
 /// A place in a function of the guest.
 #[derive(Debug)]
 pub(crate) struct ResolvedFunction {
+    /// Which core module of the original it is of.
+    pub(crate) module: ModuleIndex,
     /// The function's index in the original module.
     pub(crate) index: FuncIndex,
     /// The offset in the original binary, where the engine kept a map.
@@ -71,6 +73,7 @@ struct Source {
     compiled: Compiled,
     functions: Vec<CompiledFunction>,
     symbols: Option<Symbols>,
+    bytes: Option<Arc<Bytes>>,
     /// Where the code of each compiled module came from; none where nothing was rewritten.
     origins: Option<Vec<Option<Origin>>>,
 }
@@ -120,7 +123,7 @@ impl Code {
             .bytes
             .as_ref()
             .map(|bytes: &Arc<Bytes>| (**bytes).as_ref().len() as u64);
-        let symbols = guest.bytes.map(|bytes| {
+        let symbols = guest.bytes.clone().map(|bytes| {
             let mut symbols = Symbols::new(SharedBytes(bytes));
             if let Some(debug) = guest.debug_bytes {
                 symbols = symbols.with_debug_bytes(SharedBytes(debug));
@@ -139,6 +142,7 @@ impl Code {
                 compiled: guest.code,
                 functions,
                 symbols,
+                bytes: guest.bytes,
                 origins: guest.origins,
             }),
             resolved: Mutex::default(),
@@ -253,6 +257,38 @@ impl Code {
             .collect()
     }
 
+    /// Tells whether it is a component's, which may have many core modules.
+    pub(crate) fn is_component(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| matches!(source.compiled, Compiled::Component(_)))
+    }
+
+    /// Returns which core module of the original a compiled one is; `None` for what a
+    /// rewriter added.
+    pub(crate) fn original_module(&self, compiled: ModuleIndex) -> Option<ModuleIndex> {
+        match &self.source.as_ref()?.origins {
+            Some(origins) => Some(origins.get(compiled.0 as usize)?.as_ref()?.module),
+            None => Some(compiled),
+        }
+    }
+
+    /// Tells whether a rewriter changed it.
+    pub(crate) fn is_rewritten(&self) -> bool {
+        let source = self.source.as_ref();
+        source.is_some_and(|source| source.origins.is_some())
+    }
+
+    /// Returns the original binary, if it was given.
+    pub(crate) fn bytes(&self) -> Option<&[u8]> {
+        Some((**self.source.as_ref()?.bytes.as_ref()?).as_ref())
+    }
+
+    /// Returns where a function's body begins in the original binary, if that was given.
+    pub(crate) fn body_start(&self, module: ModuleIndex, index: FuncIndex) -> Option<WasmOffset> {
+        let symbols = self.source.as_ref()?.symbols.as_ref()?;
+        Some(symbols.body(module, index)?.start)
+    }
+
     /// Returns what was broken in the guest's names or lines, once something was
     /// looked up.
     pub(crate) fn problem(&self) -> Option<wasmscope_symbolize::Error> {
@@ -350,6 +386,7 @@ impl Source {
             None => origin,
         };
         let bare = |wasm, frames| ResolvedFunction {
+            module,
             index,
             wasm,
             frames,
@@ -365,6 +402,7 @@ impl Source {
         };
         Some(match origin {
             CompiledFrom::Exact(wasm) => ResolvedFunction {
+                module,
                 index,
                 wasm: exact,
                 frames: symbols.frames(module, index, wasm),

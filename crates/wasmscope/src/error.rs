@@ -68,6 +68,18 @@ pub enum Error {
     /// A [`Walker`](crate::Walker) cannot walk on this platform.
     #[error("make a walker: stacks can be walked on Linux and x86-64 only")]
     WalkPlatform,
+    /// An error carries no core dump.
+    #[error(
+        "take a core dump: the error carries none; the engine keeps one for errors of guests if \
+         Config::coredump_on_trap is on"
+    )]
+    NoCoreDump,
+    /// A store could not be dumped while it runs.
+    #[error("dump a store that has not failed: {0}")]
+    DumpNow(#[source] wasmtime::Error),
+    /// A core dump could not be saved.
+    #[error("{0}")]
+    SaveDump(#[source] wasmscope_profile::Error),
     /// A module could not be rewritten.
     #[error("instrument: {0}")]
     Instrument(#[from] wasmscope_instrument::Error),

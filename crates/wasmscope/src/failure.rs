@@ -10,7 +10,7 @@
 //! at an address is [`crate::code`]'s to say.
 
 mod explainer;
-mod recorded;
+pub(crate) mod recorded;
 
 pub use explainer::{ExplainedGuest, Explainer};
 

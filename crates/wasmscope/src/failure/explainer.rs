@@ -82,6 +82,12 @@ impl Explainer {
         })
     }
 
+    /// Returns the guests that it knows, sorted by the address of their text.
+    #[cfg(feature = "coredump")]
+    pub(crate) fn known(&self) -> Vec<Arc<Code>> {
+        self.codes().clone()
+    }
+
     fn codes(&self) -> MutexGuard<'_, Vec<Arc<Code>>> {
         self.codes.lock().unwrap_or_else(PoisonError::into_inner)
     }

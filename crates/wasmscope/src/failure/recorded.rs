@@ -22,7 +22,7 @@ use wasmtime::WasmBacktrace;
 const FIELD: &[u8] = b"_runtime_trace: Backtrace([";
 
 /// Returns the address of each frame, newest first, or `None` when they cannot be read.
-pub(super) fn addresses(backtrace: &WasmBacktrace) -> Option<Vec<HostPc>> {
+pub(crate) fn addresses(backtrace: &WasmBacktrace) -> Option<Vec<HostPc>> {
     let mut reader = Reader::default();
     write!(reader, "{backtrace:?}").ok()?;
     reader.finish()

@@ -1,0 +1,266 @@
+//! Stores with many modules, instances, memories and globals of every kind.
+
+use crate::taken::{assert_same_contents, contents};
+use crate::trapped::{config, engines_dump, file};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use wasmscope::core_dump::Dumper;
+use wasmscope::core_dump::model::{Constant, CoreDump, HeapType, Instance, Thread, ValueType};
+use wasmscope::{Explainer, Guest};
+use wasmtime::{
+    Engine, Error, Extern, Global, GlobalType, Linker, Memory, MemoryType, Module, Mutability,
+    SharedMemory, Store, Val, ValType,
+};
+
+fn engine() -> Engine {
+    let mut config = config();
+    config
+        .wasm_gc(true)
+        .wasm_exceptions(true)
+        .wasm_function_references(true);
+    config.wasm_custom_page_sizes(true);
+    config.shared_memory(true);
+    Engine::new(&config).unwrap()
+}
+
+/// Calls an export, which traps.
+fn trap(store: &mut Store<()>, instance: &wasmtime::Instance, name: &str) -> Error {
+    let f = instance
+        .get_typed_func::<(), ()>(&mut *store, name)
+        .unwrap();
+    f.call(store, ()).unwrap_err()
+}
+
+#[test]
+fn what_each_instance_has_is_what_the_engine_says() {
+    let engine = engine();
+    let mut store = Store::new(&engine, ());
+    let mut linker = Linker::new(&engine);
+    let ty = GlobalType::new(ValType::I64, Mutability::Var);
+    let unused = Global::new(&mut store, ty.clone(), Val::I64(1)).unwrap();
+    let given = Global::new(&mut store, ty, Val::I64(-5)).unwrap();
+    let memory = Memory::new(&mut store, MemoryType::new(1, Some(3))).unwrap();
+    memory.write(&mut store, 65_530, b"end").unwrap();
+    linker.define(&store, "host", "global", given).unwrap();
+    linker.define(&store, "host", "memory", memory).unwrap();
+    let inner = "(module $inner
+        (import \"host\" \"memory\" (memory 1))
+        (memory (export \"own\") i64 2)
+        (data (memory 1) (i64.const 70000) \"inner\")
+        (global (export \"g\") (mut f32) (f32.const nan:0x200001))
+        (global v128 (v128.const i64x2 1 -2))
+        (global externref (ref.null extern))
+        (global funcref (ref.func 0))
+        (global (ref i31) (ref.i31 (i32.const 3)))
+        (func (export \"fail\") unreachable))";
+    let outer = "(module $outer
+        (import \"inner\" \"g\" (global (mut f32)))
+        (import \"host\" \"global\" (global (mut i64)))
+        (import \"inner\" \"own\" (memory i64 2))
+        (import \"inner\" \"fail\" (func $fail))
+        (memory 1)
+        (global i32 (i32.const 77))
+        (func (export \"run\") (global.set 1 (i64.const 99)) call $fail))";
+    let inner = Module::new(&engine, inner).unwrap();
+    let outer_module = Module::new(&engine, outer).unwrap();
+    // Twice the one module: frames of it could be either's.
+    let first = linker.instantiate(&mut store, &inner).unwrap();
+    linker.instance(&mut store, "inner", first).unwrap();
+    let outer = linker.instantiate(&mut store, &outer_module).unwrap();
+    let _second = linker.instantiate(&mut store, &inner).unwrap();
+    let error = trap(&mut store, &outer, "run");
+
+    let explainer = Explainer::new();
+    let _known = explainer
+        .register(Guest::module("other name", &outer_module))
+        .unwrap();
+    let theirs = engines_dump(&mut store, &error, "");
+    let theirs = CoreDump::read(&theirs).unwrap();
+    assert!(matches!(unused.get(&mut store), Val::I64(1)));
+    let mut dump = Dumper::new("", &explainer)
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(dump.modules, ["inner", "other name"]);
+    // The engine guesses: the last instance. Here there is one that stands for any.
+    let frames = &dump.threads[0].frames;
+    assert_eq!(frames[0].instance, Some(3));
+    assert_eq!(
+        dump.instances[3],
+        Instance {
+            module: 0,
+            ..Instance::default()
+        }
+    );
+    assert_eq!(dump.module_name(&frames[0]), Some("inner"));
+    assert_eq!(dump.module_name(&frames[1]), Some("other name"));
+    for (ours, theirs) in frames.iter().zip(&theirs.threads[0].frames) {
+        assert_eq!(
+            (ours.function, ours.code_offset),
+            (theirs.function, theirs.code_offset)
+        );
+    }
+    assert_eq!(CoreDump::read(&file(&dump)).unwrap(), dump);
+    dump.instances.pop();
+    // The engine numbers modules in another order.
+    let mut theirs = theirs;
+    for instance in &mut theirs.instances {
+        let name = &theirs.modules[instance.module as usize];
+        instance.module = u32::from(name == "outer");
+    }
+    assert_same_contents(&dump, &theirs);
+    // And what the guest has is there.
+    let outer = &dump.instances[1];
+    let held = |index| dump.global(outer, index).unwrap().value;
+    assert_eq!(held(0), Constant::F32(0x7fa0_0001));
+    assert_eq!(held(1), Constant::I64(99));
+    assert_eq!(held(2), Constant::I32(77));
+    assert_eq!(
+        contents(dump.memory(outer, 0).unwrap())[70_000..70_005],
+        *b"inner"
+    );
+    let host = dump.memory(&dump.instances[0], 0).unwrap();
+    assert_eq!(contents(host)[65_530..65_533], *b"end");
+}
+
+#[test]
+fn small_pages_are_kept_to_the_last_byte() {
+    // The engine's writer keeps whole blocks of 4,096 bytes only, and no page size.
+    let engine = engine();
+    let mut store = Store::new(&engine, ());
+    let module = Module::new(
+        &engine,
+        "(module (memory 5000 5000 (pagesize 1)) (data (i32.const 4998) \"zz\")
+            (func (export \"f\") unreachable))",
+    )
+    .unwrap();
+    let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+    let error = trap(&mut store, &instance, "f");
+    let dump = Dumper::new("", &Explainer::new())
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(dump.memories[0].ty().size(), Some(5000));
+    assert_eq!(contents(&dump.memories[0])[4997..], *b"\0zz");
+    let file = file(&dump);
+    assert_eq!(CoreDump::read(&file).unwrap(), dump);
+}
+
+#[test]
+fn shared_memories_are_missing_and_not_confused_with_others() {
+    let engine = engine();
+    let mut store = Store::new(&engine, ());
+    let module = Module::new(
+        &engine,
+        "(module (import \"\" \"a\" (memory 1 2 shared)) (memory 3)
+            (data (memory 1) (i32.const 1) \"mine\") (func (export \"f\") unreachable))",
+    )
+    .unwrap();
+    let shared = SharedMemory::new(&engine, MemoryType::shared(1, 2)).unwrap();
+    let imports = [Extern::SharedMemory(shared)];
+    let instance = wasmtime::Instance::new(&mut store, &module, &imports).unwrap();
+    let error = trap(&mut store, &instance, "f");
+    let dump = Dumper::new("", &Explainer::new())
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(dump.instances[0].memories, [None, Some(0)]);
+    assert_eq!(contents(&dump.memories[0])[..5], *b"\0mine");
+    let file = file(&dump);
+    assert_eq!(CoreDump::read(&file).unwrap(), dump);
+
+    // One that is defined: which of the two it is the engine does not tell.
+    let module = Module::new(
+        &engine,
+        "(module (memory 3) (memory 1 1 shared) (func (export \"f\") unreachable))",
+    );
+    let mut store = Store::new(&engine, ());
+    let instance = wasmtime::Instance::new(&mut store, &module.unwrap(), &[]).unwrap();
+    let error = trap(&mut store, &instance, "f");
+    let dump = Dumper::new("", &Explainer::new())
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(dump.instances[0].memories, [None, None]);
+    assert_eq!(dump.memories.len(), 1);
+}
+
+#[test]
+fn globals_that_the_engines_writer_does_not_know() {
+    let engine = engine();
+    let mut store = Store::new(&engine, ());
+    let module = Module::new(
+        &engine,
+        "(module (global exnref (ref.null exn)) (global i32 (i32.const 4))
+            (func (export \"f\") unreachable))",
+    )
+    .unwrap();
+    let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+    let error = trap(&mut store, &instance, "f");
+    // When the engine's writer can do this, it can be asked.
+    let asked = catch_unwind(AssertUnwindSafe(|| engines_dump(&mut store, &error, "")));
+    assert!(asked.is_err());
+    let explainer = Explainer::new();
+    let hidden = explainer
+        .register(Guest::module("h", &module).hidden())
+        .unwrap();
+    let dump = Dumper::new("", &explainer)
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(
+        dump,
+        CoreDump {
+            threads: vec![Thread {
+                name: "main".into(),
+                ..Thread::default()
+            }],
+            ..CoreDump::default()
+        }
+    );
+    drop(hidden);
+    let dump = Dumper::new("", &Explainer::new())
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(dump.globals[1].value, Constant::I32(4));
+    let ValueType::Reference(ty) = dump.globals[0].ty else {
+        panic!("{:?}", dump.globals)
+    };
+    assert_eq!(
+        (ty.heap, dump.globals[0].value),
+        (HeapType::Exn, Constant::Reference)
+    );
+    assert_eq!(dump.instances[0].globals, []);
+    let file = file(&dump);
+    assert_eq!(CoreDump::read(&file).unwrap(), dump);
+}
+
+#[test]
+fn hidden_guests_leave_nothing() {
+    let engine = engine();
+    let mut store = Store::new(&engine, ());
+    let secret = Module::new(
+        &engine,
+        "(module $secret (import \"\" \"f\" (func)) (memory 1) (data (i32.const 0) \"secret\")
+            (global i32 (i32.const 5)) (func (export \"g\") call 0))",
+    )
+    .unwrap();
+    let open = Module::new(&engine, "(module $open (func (export \"f\") unreachable))").unwrap();
+    let f = wasmtime::Instance::new(&mut store, &open, &[]).unwrap();
+    let f = f.get_export(&mut store, "f").unwrap();
+    let instance = wasmtime::Instance::new(&mut store, &secret, &[f]).unwrap();
+    let error = trap(&mut store, &instance, "g");
+    let explainer = Explainer::new();
+    let _known = explainer
+        .register(Guest::module("s", &secret).hidden())
+        .unwrap();
+    let dump = Dumper::new("", &explainer)
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(dump.modules, ["open"]);
+    assert_eq!(
+        (
+            dump.instances.len(),
+            dump.memories.len(),
+            dump.globals.len()
+        ),
+        (1, 0, 0)
+    );
+    assert_eq!(dump.threads[0].frames.len(), 1);
+    let file = file(&dump);
+    assert!(!file.windows(6).any(|bytes| bytes == b"secret"));
+}
