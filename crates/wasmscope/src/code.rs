@@ -44,6 +44,7 @@ pub(crate) enum Resolved {
 #[derive(Debug)]
 pub(crate) struct ResolvedFunction {
     /// Which core module of the original it is of.
+    #[cfg(feature = "coredump")]
     pub(crate) module: ModuleIndex,
     /// The function's index in the original module.
     pub(crate) index: FuncIndex,
@@ -73,6 +74,7 @@ struct Source {
     compiled: Compiled,
     functions: Vec<CompiledFunction>,
     symbols: Option<Symbols>,
+    #[cfg(feature = "coredump")]
     bytes: Option<Arc<Bytes>>,
     /// Where the code of each compiled module came from; none where nothing was rewritten.
     origins: Option<Vec<Option<Origin>>>,
@@ -142,6 +144,7 @@ impl Code {
                 compiled: guest.code,
                 functions,
                 symbols,
+                #[cfg(feature = "coredump")]
                 bytes: guest.bytes,
                 origins: guest.origins,
             }),
@@ -257,6 +260,16 @@ impl Code {
             .collect()
     }
 
+    /// Returns what was broken in the guest's names or lines, once something was
+    /// looked up.
+    pub(crate) fn problem(&self) -> Option<wasmscope_symbolize::Error> {
+        self.source.as_ref()?.symbols.as_ref()?.problem()
+    }
+}
+
+/// What a core dump needs to know of it.
+#[cfg(feature = "coredump")]
+impl Code {
     /// Tells whether it is a component's, which may have many core modules.
     pub(crate) fn is_component(&self) -> bool {
         let source = self.source.as_ref();
@@ -287,12 +300,6 @@ impl Code {
     pub(crate) fn body_start(&self, module: ModuleIndex, index: FuncIndex) -> Option<WasmOffset> {
         let symbols = self.source.as_ref()?.symbols.as_ref()?;
         Some(symbols.body(module, index)?.start)
-    }
-
-    /// Returns what was broken in the guest's names or lines, once something was
-    /// looked up.
-    pub(crate) fn problem(&self) -> Option<wasmscope_symbolize::Error> {
-        self.source.as_ref()?.symbols.as_ref()?.problem()
     }
 }
 
@@ -386,6 +393,7 @@ impl Source {
             None => origin,
         };
         let bare = |wasm, frames| ResolvedFunction {
+            #[cfg(feature = "coredump")]
             module,
             index,
             wasm,
@@ -402,6 +410,7 @@ impl Source {
         };
         Some(match origin {
             CompiledFrom::Exact(wasm) => ResolvedFunction {
+                #[cfg(feature = "coredump")]
                 module,
                 index,
                 wasm: exact,

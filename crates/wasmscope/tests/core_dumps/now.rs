@@ -100,10 +100,9 @@ async fn on_a_fiber() {
         .get_typed_func::<(), ()>(&mut store, "outer")
         .unwrap();
     outer.call_async(&mut store, ()).await.unwrap();
-    let seen = seen.lock().unwrap();
+    let seen = std::mem::take(&mut *seen.lock().unwrap());
     assert_eq!(seen[0].1, seen[1].1);
     assert_eq!(seen[0].1.len(), 2);
-    drop(seen);
     let dump = dumper.dump_now_async(&mut store).await.unwrap();
     check(&dump, 3);
 }
