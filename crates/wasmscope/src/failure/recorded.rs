@@ -168,6 +168,75 @@ mod tests {
         assert_eq!(read(&ONE.replace("fp", "sp")), None);
     }
 
+    /// Texts made of the form's own parts, in any order: nothing panics, and what is read is
+    /// what a plain reading of the last list gives.
+    #[test]
+    fn any_text_is_read_as_its_last_list_or_not_at_all() {
+        let field = std::str::from_utf8(FIELD).unwrap();
+        let parts = [
+            field,
+            "Frame { pc: ",
+            "1",
+            "23",
+            ", fp: ",
+            " }",
+            ", ",
+            "])",
+            " }",
+            "x",
+            "_",
+            "]) }",
+            "Frame { pc: 7, fp: 8 }",
+        ];
+        let plain = |text: &str| -> Option<Vec<u64>> {
+            let (_, list) = text.rsplit_once(field)?;
+            let list = list.strip_suffix("]) }")?;
+            let frame = |frame: &str| {
+                let frame = frame.strip_prefix("Frame { pc: ")?.strip_suffix(" }")?;
+                let (pc, fp) = frame.split_once(", fp: ")?;
+                let is_number = |it: &str| it.bytes().all(|byte| byte.is_ascii_digit());
+                let are_numbers = is_number(pc) && is_number(fp);
+                are_numbers.then(|| pc.parse().unwrap_or_default())
+            };
+            match list {
+                "" => Some(Vec::new()),
+                _ => list
+                    .split(" }, ")
+                    .enumerate()
+                    .map(|(at, it)| {
+                        // All but the last have lost their end.
+                        let is_last = at == list.split(" }, ").count() - 1;
+                        frame(&if is_last {
+                            it.to_owned()
+                        } else {
+                            format!("{it} }}")
+                        })
+                    })
+                    .collect(),
+            }
+        };
+        let mut state = 88_172_645_463_325_252_u64;
+        let mut random = move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as usize
+        };
+        let mut lists = 0;
+        for _ in 0..200_000 {
+            let mut text = field.to_owned();
+            for _ in 0..random() % 8 {
+                text.push_str(parts[random() % parts.len()]);
+            }
+            if random() % 2 == 0 {
+                text.push_str("]) }");
+            }
+            assert_eq!(read(&text), plain(&text), "{text}");
+            lists += usize::from(read(&text).is_some_and(|list| !list.is_empty()));
+        }
+        assert!(lists > 100, "{lists}");
+    }
+
     #[test]
     fn the_name_of_a_guest_is_not_taken_for_the_stack() {
         let forged = "_runtime_trace: Backtrace([Frame { pc: 666, fp: 1 }]) }";

@@ -274,43 +274,51 @@ fn a_guest_that_is_not_registered_has_names() {
     );
 }
 
+/// One core module calls another, which fails by itself or in the host.
+const COMPONENT: &str = r#"(component
+  (import "fail" (func $fail))
+  (core func $fail (canon lower (func $fail)))
+  (core module $a
+    (import "host" "fail" (func $fail))
+    (func $leaf (param i32)
+      (if (i32.eqz (local.get 0)) (then (call $fail)))
+      unreachable)
+    (func (export "leaf") (param i32) (call $leaf (local.get 0))))
+  (core module $b
+    (import "a" "leaf" (func $leaf (param i32)))
+    (func $middle (param i32) (call $leaf (local.get 0)))
+    (func $top (export "top") (param i32) (call $middle (local.get 0))))
+  (core instance $a (instantiate $a
+    (with "host" (instance (export "fail" (func $fail))))))
+  (core instance $b (instantiate $b (with "a" (instance $a))))
+  (func (export "top") (param "way" u32) (canon lift (core func $b "top"))))"#;
+
+/// Fails in the host (0) or by itself.
+fn fail_component(
+    component: &Component,
+    mut linker: ComponentLinker<()>,
+    way: u32,
+) -> wasmtime::Error {
+    let fail = |_: wasmtime::StoreContextMut<'_, ()>, ()| -> wasmtime::Result<()> {
+        Err(wasmtime::Error::msg("refused"))
+    };
+    linker.root().func_wrap("fail", fail).unwrap();
+    let mut store = Store::new(component.engine(), ());
+    let instance = linker.instantiate(&mut store, component).unwrap();
+    let top = instance
+        .get_typed_func::<(u32,), ()>(&mut store, "top")
+        .unwrap();
+    top.call(&mut store, (way,)).unwrap_err()
+}
+
 /// Offsets count from the component's first byte.
 #[test]
 fn components() {
-    let text = r#"(component
-      (import "fail" (func $fail))
-      (core func $fail (canon lower (func $fail)))
-      (core module $a
-        (import "host" "fail" (func $fail))
-        (func $leaf (param i32)
-          (if (i32.eqz (local.get 0)) (then (call $fail)))
-          unreachable)
-        (func (export "leaf") (param i32) (call $leaf (local.get 0))))
-      (core module $b
-        (import "a" "leaf" (func $leaf (param i32)))
-        (func $middle (param i32) (call $leaf (local.get 0)))
-        (func $top (export "top") (param i32) (call $middle (local.get 0))))
-      (core instance $a (instantiate $a
-        (with "host" (instance (export "fail" (func $fail))))))
-      (core instance $b (instantiate $b (with "a" (instance $a))))
-      (func (export "top") (param "way" u32) (canon lift (core func $b "top"))))"#;
-    let bytes = wat::parse_str(text).unwrap();
-    for way in [0_u32, 1] {
+    let bytes = wat::parse_str(COMPONENT).unwrap();
+    for way in [0, 1] {
         let engine = Engine::default();
         let component = Component::new(&engine, &bytes).unwrap();
-        let mut linker = ComponentLinker::<()>::new(&engine);
-        let mut root = linker.root();
-        let fail = |_: wasmtime::StoreContextMut<'_, ()>, ()| -> wasmtime::Result<()> {
-            Err(wasmtime::Error::msg("refused"))
-        };
-        root.func_wrap("fail", fail).unwrap();
-        let mut store = Store::new(&engine, ());
-        let instance = linker.instantiate(&mut store, &component).unwrap();
-        let top = instance
-            .get_typed_func::<(u32,), ()>(&mut store, "top")
-            .unwrap();
-        let error = top.call(&mut store, (way,)).unwrap_err();
-
+        let error = fail_component(&component, ComponentLinker::new(&engine), way);
         let guest = Guest::component("app.wasm", &component).bytes(bytes.clone());
         let failure = kept(guest, &error);
         let checked = Checked::beside(failure, &error);
@@ -324,12 +332,8 @@ fn components() {
             _ => assert_eq!(checked.names(), names),
         }
         // Each offset is that of an instruction that the text has there.
-        for frame in checked
-            .failure
-            .frames()
-            .iter()
-            .filter(|it| it.offset.is_some())
-        {
+        let frames = checked.failure.frames().iter();
+        for frame in frames.filter(|it| it.offset.is_some()) {
             let at = frame.offset.unwrap().0 as usize;
             // All are calls but for the trap, which the engine puts where it branches to it.
             let expected = match way == 1 && &*frame.name == "leaf" {
@@ -339,6 +343,39 @@ fn components() {
             assert_eq!(bytes[at], expected, "{} at {at:#x}", frame.name);
         }
     }
+}
+
+/// A component with probes on all of its functions: what it says without them.
+#[test]
+fn rewritten_components() {
+    let bytes = wat::parse_str(COMPONENT).unwrap();
+    for way in [0, 1] {
+        let engine = Engine::default();
+        let component = Component::new(&engine, &bytes).unwrap();
+        let error = fail_component(&component, ComponentLinker::new(&engine), way);
+        let guest = Guest::component("app.wasm", &component).bytes(bytes.clone());
+        let expected = kept(guest, &error);
+
+        let listening = Listening::new(|_: &wasmscope::listen::Definition| Some(silent()));
+        let listened = listening.compile_component(&engine, bytes.clone()).unwrap();
+        let mut linker = ComponentLinker::new(&engine);
+        listening.add_to_component_linker(&mut linker).unwrap();
+        let error = fail_component(listened.component(), linker, way);
+        let failure = kept(Guest::listened_component("app.wasm", &listened), &error);
+        let seen = |failure: &wasmscope::Failure| -> Vec<_> {
+            let frames = failure.frames().iter();
+            let frames = frames.map(|it| (it.name.clone(), it.function, it.offset));
+            frames.collect()
+        };
+        assert_eq!(seen(&failure), seen(&expected), "{way}");
+        assert_eq!(failure.messages(), expected.messages());
+        assert_eq!(failure.extent(), Extent::Whole);
+    }
+}
+
+/// Makes a listener that does nothing.
+fn silent() -> wasmscope::listen::BoxListener {
+    wasmscope::listen::BoxListener::new(|_: &wasmscope::listen::Call<'_>| {})
 }
 
 /// A module with probes on all functions, and guarded exports: the original's functions and
@@ -360,11 +397,9 @@ fn rewritten_modules() {
         ] {
             let expected = compare(way);
             let engine = Engine::default();
-            let silent = wasmscope::listen::BoxListener::new(|_: &wasmscope::listen::Call<'_>| {});
-            let listening =
-                Listening::builder(move |_: &wasmscope::listen::Definition| Some(silent.clone()))
-                    .guarded_exports(guarded)
-                    .build();
+            let listening = Listening::builder(|_: &wasmscope::listen::Definition| Some(silent()))
+                .guarded_exports(guarded)
+                .build();
             let listened = listening.compile(&engine, bytes.clone()).unwrap();
             let mut linker = Linker::new(&engine);
             define(&mut linker);
