@@ -168,6 +168,17 @@ fn what_has_no_stack_says_so() {
 }
 
 #[test]
+fn guests_whose_code_is_not_where_it_says_are_refused() {
+    let mut config = Config::new();
+    config.guest_debug(true);
+    let engine = Engine::new(&config).unwrap();
+    let module = Module::new(&engine, "(module)").unwrap();
+    let refused = wasmscope::Explainer::new().register(Guest::module("it", &module));
+    let error = refused.expect_err("it has guest_debug");
+    assert!(matches!(error, wasmscope::Error::GuestDebug { guest } if guest == "it"));
+}
+
+#[test]
 fn without_an_address_map_there_are_functions() {
     let mut config = Config::new();
     config.generate_address_map(false);
