@@ -159,8 +159,8 @@ impl Slot {
     /// Takes a listener's state out, or `None` when another type or nothing is there.
     #[inline]
     pub(crate) fn take<L: Listener>(&mut self) -> Option<L::State> {
-        let is_very_same = |kind: &'static Kind| std::ptr::eq(kind, KindOf::<L>::KIND);
-        if !self.kind.is_some_and(is_very_same) && !self.is_copy_of::<L>() {
+        let kind = self.kind.map_or(std::ptr::null(), std::ptr::from_ref);
+        if !std::ptr::eq(kind, KindOf::<L>::KIND) && !self.is_copy_of::<L>() {
             return None;
         }
         self.kind = None;

@@ -27,6 +27,7 @@ mod module;
 mod open_calls;
 mod outer;
 mod probe;
+mod quick_site;
 mod reach;
 mod scope;
 mod site;

@@ -5,7 +5,7 @@ use super::attached::Attached;
 use super::current::{self, StoreKey};
 use super::module::ListenedModule;
 use super::probe::Probe;
-use super::reach::OutOfReach;
+use super::reach::{OutOfReach, QuickReach};
 use super::store_calls::StoreCalls;
 use crate::layout::StoreContext;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ pub(super) fn add(
     calls.exit = context.exit_slot();
     calls.context = Some(context);
     let number = u32::try_from(calls.instances.len()).ok()?;
-    calls.probes.push(Arc::clone(&attached.probes));
+    calls.probes.push(&attached.probes);
     calls.instances.push(attached);
     Some(number)
 }
@@ -124,7 +124,7 @@ fn switches<E: Exports>(module: &ListenedModule, instance: &mut E) -> Vec<Global
 /// Makes an entry for a store, unless it has one, that ends with the store.
 pub(super) fn enter<T: 'static>(mut store: StoreContextMut<'_, T>) -> StoreKey {
     let key = StoreKey::of(store.data());
-    if current::enter(key) {
+    if current::enter(key, QuickReach::new::<T>()) {
         // A store drops the functions that it owns, and with them what they hold.
         let end = StoreEnd(key);
         Func::wrap(&mut store, move || {

@@ -12,7 +12,7 @@
     reason = "lends what belongs to a store to whichever thread runs the store"
 )]
 
-use super::reach::{InStore, Reach};
+use super::reach::{InStore, QuickReach, Reach};
 use super::store_calls::StoreCalls;
 use std::cell::{Cell, UnsafeCell};
 use std::collections::HashMap;
@@ -40,12 +40,13 @@ impl StoreKey {
 /// program has it.
 const ATTENTION: usize = 1 << (usize::BITS - 1);
 
-/// One store's place in the table.
+/// One store's place in the table. The calls are first, for they are what each event touches.
+#[repr(C)]
 pub(super) struct Entry {
-    /// The store's key; 0 while there is none.
-    store: AtomicUsize,
     /// Written before `store` is, and then only touched by the thread that runs the store.
     calls: UnsafeCell<MaybeUninit<StoreCalls>>,
+    /// The store's key; 0 while there is none.
+    store: AtomicUsize,
 }
 
 // SAFETY: `calls` is only reached by who has checked `store` against the store that it
@@ -140,7 +141,7 @@ pub(super) unsafe fn with_key<R>(key: StoreKey, f: impl FnOnce(&mut StoreCalls) 
 }
 
 /// Makes an entry for a store. Returns `false` when it has one.
-pub(super) fn enter(key: StoreKey) -> bool {
+pub(super) fn enter(key: StoreKey, reach: QuickReach) -> bool {
     if CURRENT.get().store.load(Ordering::Relaxed) & !ATTENTION == key.0 {
         return false;
     }
@@ -159,7 +160,7 @@ pub(super) fn enter(key: StoreKey) -> bool {
         }))
     });
     // SAFETY: no store has the entry, so nobody looks behind its address.
-    unsafe { (*entry.calls.get()).write(StoreCalls::new()) };
+    unsafe { (*entry.calls.get()).write(StoreCalls::new(reach)) };
     entry.store.store(key.0, Ordering::Release);
     table.by_store.get_or_insert_default().insert(key.0, entry);
     true

@@ -26,13 +26,15 @@ impl<R> EventSite<'_, R> {
         let mut callers = unsafe { Callers::of(own.fp(), context.entry_of(context.stack())) };
         let calls = &self.store.calls;
         let mut older = calls.older(own);
+        let mut number = calls.number_of(older) as u64;
         let mut key_of = |frame: Fp| {
             let mut key = 0;
             while older.fp() != Fp::NONE && older.fp() <= frame {
                 if older.fp() == frame {
-                    key = calls.number_of(older) as u64;
+                    key = number;
                 }
                 older = calls.older(older);
+                number -= 1;
             }
             key
         };

@@ -15,7 +15,6 @@ use super::current::{self, StoreKey};
 use super::guarded;
 use super::open_calls::QUICK_WORDS;
 use super::reach::{InStore, Reach};
-use super::site::EventSite;
 use super::store_calls::StoreCalls;
 use crate::layout::Callers;
 use std::sync::Arc;
@@ -95,17 +94,14 @@ fn before<T: 'static, const N: usize>(
         {
             return before_long(shared, apart(&caller), instance, probe, &{ words });
         }
-        let instances = &(*calls).probes;
-        let Some(probes) = instances.get(instance as usize) else {
+        let Some(probe) = (*calls).probes.get(instance, probe) else {
             return before_long(shared, apart(&caller), instance, probe, &{ words });
         };
-        let Some(probe) = probes.get(probe as usize) else {
-            return;
-        };
-        let (call, slot) = (*calls).calls.push_quick(frame, probe, instance, words);
-        let reach = InStore::new(caller.as_context_mut());
-        let site = EventSite::new(&*calls, &reach, call);
-        probe.quick().before(&Call::new(&site), slot);
+        let Some(probe) = probe else { return };
+        (*calls).reach.leave(caller.as_context_mut());
+        let open = &mut (*calls).calls;
+        let (call, slot) = open.push_quick(calls, frame, probe, instance, words);
+        probe.quick().before(&Call::new(call), slot);
     }
 }
 
@@ -121,10 +117,9 @@ fn after<T: 'static, const N: usize>(mut caller: Caller<'_, T>, words: [u64; N])
         if (*calls).calls.top().fp() != frame {
             return after_long(apart(&caller), &{ words });
         }
-        let (call, slot) = (*calls).calls.pop();
-        let reach = InStore::new(caller.as_context_mut());
-        let site = EventSite::new(&*calls, &reach, call);
-        call.probe().quick().after(&Call::new(&site), &words, slot);
+        (*calls).reach.leave(caller.as_context_mut());
+        let (call, slot) = (*calls).calls.pop_quick(calls);
+        call.probe().quick().after(&Call::new(call), &words, slot);
     }
 }
 

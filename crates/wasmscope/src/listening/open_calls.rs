@@ -17,7 +17,9 @@
 
 use super::probe::Probe;
 use super::spilled::Spilled;
+use super::store_calls::StoreCalls;
 use crate::layout::Fp;
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use wasmscope_listen::Slot;
@@ -27,20 +29,55 @@ pub(super) const QUICK_WORDS: usize = 4;
 
 /// A call that is open, until it is closed.
 #[repr(C)]
-pub(super) struct OpenCall {
+struct OpenCall {
+    shown: Shown,
+    /// What the listener's `before` left.
+    slot: Slot,
+}
+
+/// What is known of a call. Its listener sees it while an event goes on, and has the slot in
+/// its hands.
+#[repr(C)]
+pub(super) struct Shown {
     /// The frame of the called function.
     fp: Fp,
     /// What is called, and who listens. Outlives the call: see [`super::store_calls`].
     probe: *const Probe,
-    /// The instance, by its number in the store.
-    instance: u32,
-    /// Where its parameters begin among those that spilled, if they did.
-    spilled: u32,
+    /// The instance, by its number in the store, and above that in which of its events the
+    /// listener has asked for more than is here: in one word, to be set at once.
+    instance: Cell<u64>,
+    /// The store, set by each quick event.
+    store: *const StoreCalls,
     /// Its parameters, unless they spilled. Memory for entries begins as zeros, so these
     /// are words whatever was written.
     words: [u64; QUICK_WORDS],
-    /// What the listener's `before` left.
-    slot: Slot,
+    /// Where its parameters begin among those that spilled, if they did.
+    spilled: u32,
+}
+
+impl Shown {
+    pub(super) fn probe(&self) -> &Probe {
+        // SAFETY: the probes of an instance stay where they are until the store ends, and
+        // nothing is open after that.
+        unsafe { &*self.probe }
+    }
+
+    fn instance(&self) -> u32 {
+        self.instance.get() as u32
+    }
+
+    /// Returns the store whose quick event goes on.
+    pub(super) fn store_of_event(&self) -> *const StoreCalls {
+        self.store
+    }
+
+    /// Tells whether the event that goes on is asked for the first time, and notes it: a call
+    /// has one event while it is open, and one that closes it.
+    pub(super) fn is_first_look(&self, is_open: bool) -> bool {
+        let event = if is_open { 1 << 32 } else { 2 << 32 };
+        let seen = event | u64::from(self.instance());
+        self.instance.replace(seen) != seen
+    }
 }
 
 /// A call that is open, or was closed by the event that is going on, without its slot:
@@ -52,31 +89,30 @@ impl<'a> CallRef<'a> {
     #[inline(always)]
     pub(super) fn fp(self) -> Fp {
         // SAFETY: the entry was written, and is not overwritten while the event lasts.
-        unsafe { (*self.0).fp }
+        unsafe { (*self.0).shown.fp }
     }
 
     #[inline(always)]
     pub(super) fn probe(self) -> &'a Probe {
-        // SAFETY: as above; the probes of an instance stay where they are until the store
-        // ends, and nothing is open after that.
-        unsafe { &*(*self.0).probe }
+        // SAFETY: as above, and for the probe as in `Shown::probe`.
+        unsafe { &*(*self.0).shown.probe }
     }
 
     pub(super) fn instance(self) -> u32 {
         // SAFETY: as above.
-        unsafe { (*self.0).instance }
+        unsafe { (*self.0).shown.instance() }
     }
 
     /// Returns the words that its entry holds of so many.
     fn own_words(self, len: usize) -> Option<&'a [u64]> {
         // SAFETY: as above; what is borrowed is not the slot.
-        let words: &'a [u64; QUICK_WORDS] = unsafe { &(*self.0).words };
+        let words: &'a [u64; QUICK_WORDS] = unsafe { &(*self.0).shown.words };
         words.get(..len)
     }
 
     fn spilled(self) -> u32 {
         // SAFETY: as above.
-        unsafe { (*self.0).spilled }
+        unsafe { (*self.0).shown.spilled }
     }
 }
 
@@ -115,6 +151,18 @@ impl OpenCalls {
     pub(super) fn number_of(&self, call: CallRef<'_>) -> usize {
         // SAFETY: both are into the same memory.
         usize::try_from(unsafe { call.0.offset_from(self.calls.as_ptr().cast()) }).unwrap_or(0)
+    }
+
+    /// Returns a call by what its listener sees of it.
+    pub(super) fn call_of<'a>(&'a self, shown: &'a Shown) -> CallRef<'a> {
+        let base = self.calls.as_ptr().cast::<OpenCall>();
+        let at = std::ptr::from_ref(shown).addr();
+        CallRef(base.with_addr(at), PhantomData)
+    }
+
+    /// Tells whether a call is among the open ones.
+    pub(super) fn is_open(&self, call: CallRef<'_>) -> bool {
+        call.0 <= self.top
     }
 
     /// Returns how many calls are open.
@@ -156,7 +204,8 @@ impl OpenCalls {
         self.top != self.limit
     }
 
-    /// Pushes a call. Returns it and its slot.
+    /// Pushes a call whose `before` goes on in the quick way of a store. Returns what its
+    /// listener sees, and its slot.
     ///
     /// # Safety
     ///
@@ -164,11 +213,12 @@ impl OpenCalls {
     #[inline(always)]
     pub(super) unsafe fn push_quick<'a, const N: usize>(
         &mut self,
+        store: *const StoreCalls,
         fp: Fp,
         probe: *const Probe,
         instance: u32,
         words: [u64; N],
-    ) -> (CallRef<'a>, &'a mut Slot) {
+    ) -> (&'a Shown, &'a mut Slot) {
         const { assert!(N <= QUICK_WORDS) };
         // SAFETY: the top is not the last entry, so the next one is in the memory; what is
         // written there was moved out, or dropped. Written one by one, for an entry as a
@@ -176,12 +226,14 @@ impl OpenCalls {
         unsafe {
             let top = self.top.add(1);
             self.top = top;
-            (&raw mut (*top).fp).write(fp);
-            (&raw mut (*top).probe).write(probe);
-            (&raw mut (*top).instance).write(instance);
-            (&raw mut (*top).words).cast::<[u64; N]>().write(words);
+            let shown = &raw mut (*top).shown;
+            (&raw mut (*shown).fp).write(fp);
+            (&raw mut (*shown).probe).write(probe);
+            (&raw mut (*shown).instance).write(Cell::new(u64::from(instance)));
+            (&raw mut (*shown).store).write(store);
+            (&raw mut (*shown).words).cast::<[u64; N]>().write(words);
             let slot = &mut *(&raw mut (*top).slot).cast::<MaybeUninit<Slot>>();
-            (CallRef(top, PhantomData), Slot::new_in(slot))
+            (&*shown, Slot::new_in(slot))
         }
     }
 
@@ -220,9 +272,30 @@ impl OpenCalls {
         };
         // SAFETY: there is room for a call; what else is written to its entry is not the slot.
         unsafe {
-            let pushed = self.push_quick(fp, probe, instance, own);
-            (&raw mut (*self.top).spilled).write(spilled);
-            pushed
+            let (_, slot) = self.push_quick(std::ptr::null(), fp, probe, instance, own);
+            (&raw mut (*self.top).shown.spilled).write(spilled);
+            (CallRef(self.top, PhantomData), slot)
+        }
+    }
+
+    /// As [`pop`](Self::pop), for a close that goes on in the quick way of a store. Returns
+    /// what the listener sees, and the slot.
+    ///
+    /// # Safety
+    ///
+    /// As [`pop`](Self::pop).
+    #[inline(always)]
+    pub(super) unsafe fn pop_quick<'a>(
+        &mut self,
+        store: *const StoreCalls,
+    ) -> (&'a Shown, &'a mut Slot) {
+        // SAFETY: the top is a call, not the first entry.
+        unsafe {
+            let call = self.top;
+            self.top = call.sub(1);
+            let shown = &raw mut (*call).shown;
+            (&raw mut (*shown).store).write(store);
+            (&*shown, &mut (*call).slot)
         }
     }
 
@@ -256,11 +329,14 @@ impl OpenCalls {
         match len {
             0 => {
                 grown[0].write(OpenCall {
-                    fp: Fp::NONE,
-                    probe: Probe::none(),
-                    instance: u32::MAX,
-                    spilled: 0,
-                    words: [0; QUICK_WORDS],
+                    shown: Shown {
+                        fp: Fp::NONE,
+                        probe: Probe::none(),
+                        instance: Cell::new(u64::from(u32::MAX)),
+                        store: std::ptr::null(),
+                        words: [0; QUICK_WORDS],
+                        spilled: 0,
+                    },
                     slot: Slot::new(),
                 });
             }

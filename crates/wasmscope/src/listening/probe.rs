@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "keeps a borrowed listener beside its owner")]
 
+use std::ptr::NonNull;
 use std::sync::{Arc, LazyLock};
 use wasmscope_address::{HostPc, TextRange};
 use wasmscope_listen::{BoxListener, Call, Definition, Listener, ListenerRef, ValueType};
@@ -82,6 +83,30 @@ impl Probe {
             Probe::new(Arc::new(none), None, code)
         });
         &raw const *NONE
+    }
+}
+
+/// The probes of each instance of a store, by their numbers: what an event looks up.
+#[derive(Default)]
+pub(super) struct InstanceProbes(Vec<(NonNull<Probe>, usize)>);
+
+// SAFETY: the instances own what this points to, and it is `Send` and `Sync`.
+unsafe impl Send for InstanceProbes {}
+
+impl InstanceProbes {
+    /// Adds those of the next instance, which keeps them.
+    pub(super) fn push(&mut self, probes: &Arc<[Probe]>) {
+        self.0
+            .push((NonNull::from_ref(&**probes).cast(), probes.len()));
+    }
+
+    /// Returns a probe of an instance, or `None` when there is no such instance.
+    #[inline(always)]
+    pub(super) fn get(&self, instance: u32, probe: u32) -> Option<Option<&Probe>> {
+        let (probes, len) = *self.0.get(instance as usize)?;
+        let probe = probe as usize;
+        // SAFETY: one of so many.
+        Some((probe < len).then(|| unsafe { probes.add(probe).as_ref() }))
     }
 }
 

@@ -6,8 +6,9 @@
 )]
 
 use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
 use wasmscope_listen::{Reference, ReferenceKind, Value};
-use wasmtime::{AsContextMut, Global, Memory, Val};
+use wasmtime::{AsContextMut, Global, Memory, StoreContextMut, Val};
 
 /// Reads what belongs to a store.
 pub(super) trait Reach {
@@ -90,6 +91,71 @@ impl<C: AsContextMut> Reach for InStore<C> {
     fn set(&self, global: Global, value: i32) {
         // Ours, mutable and of 32 bits: the only error is another type.
         let _ = self.ask(|context| global.set(context.as_context_mut(), Val::I32(value)));
+    }
+}
+
+/// Reaches a store through the context that its last quick event left here.
+pub(super) struct QuickReach {
+    /// A `StoreContextMut`, of a type that only `reach` knows.
+    context: UnsafeCell<MaybeUninit<usize>>,
+    reach: for<'r> unsafe fn(&'r UnsafeCell<MaybeUninit<usize>>) -> &'r dyn Reach,
+}
+
+impl QuickReach {
+    /// Makes one for a store with data of this type.
+    pub(super) fn new<T: 'static>() -> Self {
+        const {
+            assert!(size_of::<StoreContextMut<'static, T>>() == size_of::<usize>());
+            assert!(align_of::<StoreContextMut<'static, T>>() == align_of::<usize>());
+        }
+        Self {
+            context: UnsafeCell::new(MaybeUninit::uninit()),
+            // SAFETY: whoever calls it has left a context of this type there; the cell of a
+            // context is laid out as the context.
+            reach: |context| unsafe {
+                &*std::ptr::from_ref(context).cast::<InStore<StoreContextMut<'_, T>>>()
+            },
+        }
+    }
+
+    /// Leaves an event's context.
+    ///
+    /// # Safety
+    ///
+    /// It is of the store that this was made for, and nobody looks at one that was left
+    /// before.
+    #[inline(always)]
+    pub(super) unsafe fn leave<T: 'static>(&self, context: StoreContextMut<'_, T>) {
+        // SAFETY: it fits, as was asserted; not shared between threads.
+        unsafe {
+            self.context
+                .get()
+                .cast::<StoreContextMut<'_, T>>()
+                .write(context);
+        }
+    }
+
+    fn reach(&self) -> &dyn Reach {
+        // SAFETY: a quick event goes on, or nobody would ask, and has left its context.
+        unsafe { (self.reach)(&self.context) }
+    }
+}
+
+impl Reach for QuickReach {
+    fn size(&self, memory: Memory) -> Option<u64> {
+        self.reach().size(memory)
+    }
+
+    fn read(&self, memory: Memory, offset: u64, into: &mut [u8]) -> bool {
+        self.reach().read(memory, offset, into)
+    }
+
+    fn get(&self, global: Global) -> Option<Value> {
+        self.reach().get(global)
+    }
+
+    fn set(&self, global: Global, value: i32) {
+        self.reach().set(global, value);
     }
 }
 

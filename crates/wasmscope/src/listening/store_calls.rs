@@ -21,8 +21,9 @@ use super::component::{Awaited, ComponentModules};
 use super::frame_buffer::FrameBuffer;
 use super::open_calls::OpenCalls;
 use super::outer::Outer;
-use super::probe::Probe;
-use super::reach::Reach;
+use super::probe::{InstanceProbes, Probe};
+use super::quick_site::SitePlace;
+use super::reach::{QuickReach, Reach};
 use super::site::EventSite;
 use crate::layout::{Callers, ExitSlot, Fp, Progress, StackId, StoreContext};
 use std::any::Any;
@@ -41,7 +42,7 @@ pub(super) struct StoreCalls {
     pub(super) calls: OpenCalls,
     pub(super) instances: Vec<Attached>,
     /// The probes of each instance: what an event looks up.
-    pub(super) probes: Vec<Arc<[Probe]>>,
+    pub(super) probes: InstanceProbes,
     /// The stack that `calls` are of.
     stack: StackId,
     /// The activations on that stack that calls are open in, oldest first.
@@ -56,6 +57,9 @@ pub(super) struct StoreCalls {
     /// What was open at each entry that the engine's call hook told of, and where the
     /// activation around it was entered.
     hooked: Vec<(Fp, Mark)>,
+    /// Where quick events leave how far they reach, and make their sites.
+    pub(super) reach: QuickReach,
+    pub(super) site: SitePlace,
     /// Room for the frames of a walk.
     pub(super) frames: FrameBuffer,
     /// Calls that could not be kept: too many were open.
@@ -121,12 +125,12 @@ fn raise(panic: Option<ListenerPanic>) {
 }
 
 impl StoreCalls {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(reach: QuickReach) -> Self {
         Self {
             exit: ExitSlot::NOWHERE,
             calls: OpenCalls::new(),
             instances: Vec::new(),
-            probes: Vec::new(),
+            probes: InstanceProbes::default(),
             stack: StackId::Entered,
             activations: Vec::new(),
             suspended: HashMap::new(),
@@ -134,6 +138,8 @@ impl StoreCalls {
             staged: Vec::new(),
             factory: None,
             hooked: Vec::new(),
+            reach,
+            site: SitePlace::new(),
             frames: FrameBuffer::default(),
             unheard: 0,
             has_tasks: false,
