@@ -9,12 +9,47 @@
 )]
 
 use super::module::Place;
-use super::open_calls::CallRef;
+use super::open_calls::{CallRef, OpenCalls};
 use super::reach::Reach;
 use super::site::EventSite;
 use crate::layout::{Callers, Fp, StoreContext};
 use wasmscope_address::HostPc;
 use wasmscope_listen::{Definition, InstanceId, Line, RawFrame, SourceOffset, StackSource, Values};
+
+/// The open calls below one, for a walk that meets their frames from the newest up.
+struct Keys<'a> {
+    calls: &'a OpenCalls,
+    older: CallRef<'a>,
+    number: usize,
+}
+
+impl<'a> Keys<'a> {
+    fn below(calls: &'a OpenCalls, call: CallRef<'a>) -> Self {
+        let older = calls.older(call);
+        Self {
+            calls,
+            older,
+            number: calls.number_of(older),
+        }
+    }
+
+    /// Returns the number of the call that a frame is of, or 0. Each frame that it is asked of
+    /// lies above the last one.
+    #[inline(always)]
+    fn of(&mut self, frame: Fp) -> u64 {
+        loop {
+            let (fp, number) = (self.older.fp(), self.number);
+            if fp == Fp::NONE || fp > frame {
+                return 0;
+            }
+            self.older = self.calls.older(self.older);
+            self.number -= 1;
+            if fp == frame {
+                return number as u64;
+            }
+        }
+    }
+}
 
 impl<R> EventSite<'_, R> {
     fn walk(&self, frames: &mut Vec<RawFrame>) {
@@ -25,26 +60,14 @@ impl<R> EventSite<'_, R> {
         // SAFETY: a hook of the store runs, called by the event's own frame.
         let mut callers = unsafe { Callers::of(own.fp(), context.entry_of(context.stack())) };
         let calls = &self.store.calls;
-        let mut older = calls.older(own);
-        let mut number = calls.number_of(older) as u64;
-        let mut key_of = |frame: Fp| {
-            let mut key = 0;
-            while older.fp() != Fp::NONE && older.fp() <= frame {
-                if older.fp() == frame {
-                    key = number;
-                }
-                older = calls.older(older);
-                number -= 1;
-            }
-            key
-        };
+        let mut keys = Keys::below(calls, own);
         frames.push(RawFrame {
             pc: self.own_pc(context),
             key: self.number() as u64,
         });
         while callers.advance() && !callers.is_at_entry() {
             let Some(pc) = callers.pc else { break };
-            let key = key_of(callers.frame);
+            let key = keys.of(callers.frame);
             if !self.store.has_tasks || self.is_shown(pc) {
                 frames.push(RawFrame { pc, key });
             }
@@ -53,10 +76,10 @@ impl<R> EventSite<'_, R> {
         frames.pop_if(|frame| frame.key == 0 && self.is_added(*frame));
         // Older activations: their newest calls first.
         let outer = self.store.outer().into_iter();
-        frames.extend(outer.flat_map(|outer| &outer.frames).map(|frame| RawFrame {
-            pc: frame.pc,
-            key: key_of(frame.fp),
-        }));
+        for frame in outer.flat_map(|outer| &outer.frames) {
+            let key = keys.of(frame.fp);
+            frames.push(RawFrame { pc: frame.pc, key });
+        }
     }
 
     /// Returns where the event's own frame will go on: it called the hook, perhaps by way
