@@ -1,9 +1,10 @@
 //! The stack below a call: the same frames as the engine's own backtrace of the same
 //! module without listeners, with parameters, instances and parents as they were.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use wasmscope::Listening;
-use wasmscope::listen::{BoxListener, Call, Definition, Listener};
+use wasmscope::listen::{BoxListener, Call, Definition, InstanceId, Listener, Value, Values};
 use wasmtime::{AsContext, Caller, Config, Engine, Extern, Linker, Module, Store, WasmBacktrace};
 
 /// One frame: function index, offset in the module, file and line.
@@ -480,4 +481,90 @@ fn frames_that_are_gone_are_not_walked() {
     );
     drop(store);
     assert_eq!(std::mem::take(&mut *walked.lock().expect("fine")), [0; 4]);
+}
+
+/// What a listener can ask of an event: the instance, the functions of the stack, those of
+/// the open calls around it, and the first parameter.
+type Asked = (InstanceId, Vec<u32>, Vec<u32>, Option<Value>);
+
+/// Asks everything twice at each event, and compares what the close is told with what the
+/// call was told.
+struct AsksAgain(Arc<AtomicU64>);
+
+impl AsksAgain {
+    fn ask(call: &Call<'_>) -> Asked {
+        let once = || {
+            let stack = call.stack();
+            let functions = stack.map(|frame| frame.definition().expect("it is known").index.0);
+            let parents = call.parents().map(|parent| parent.definition().index.0);
+            (
+                call.instance().id(),
+                functions.collect::<Vec<_>>(),
+                parents.collect::<Vec<_>>(),
+                call.params().get(0),
+            )
+        };
+        let asked = once();
+        assert_eq!(once(), asked);
+        asked
+    }
+}
+
+impl Listener for AsksAgain {
+    type State = Asked;
+
+    fn before(&self, call: &Call<'_>) -> Asked {
+        let asked = Self::ask(call);
+        assert_eq!(asked.1[1..], asked.2);
+        if let Some(parent) = call.parent() {
+            let around = parent
+                .state::<Asked>()
+                .expect("what the call around was told");
+            assert_eq!(around.1, asked.2);
+        }
+        asked
+    }
+
+    fn after(&self, call: &Call<'_>, results: Values<'_>, told: Asked) {
+        assert_eq!(Self::ask(call), told);
+        assert_eq!(results.types(), call.definition().results);
+        assert_eq!(results.len(), 1);
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_close_is_told_what_its_call_was_told() {
+    let closed = Arc::new(AtomicU64::new(0));
+    let listener = BoxListener::new(AsksAgain(Arc::clone(&closed)));
+    let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
+    let engine = Engine::default();
+    let text = "(module
+        (func $odd (param i32) (result i64)
+          (if (result i64) (local.get 0)
+            (then (call $even (i32.sub (local.get 0) (i32.const 1)) (i64.const 7)))
+            (else (i64.const 0))))
+        (func $even (param i32 i64) (result i64)
+          (if (result i64) (local.get 0)
+            (then (i64.add (call $odd (i32.sub (local.get 0) (i32.const 1)))
+                           (call $odd (i32.sub (local.get 0) (i32.const 1)))))
+            (else (i64.const 1))))
+        (func (export \"run\") (param i32) (result i64) (call $odd (local.get 0))))";
+    let guest = listening
+        .compile(&engine, wat::parse_str(text).expect("valid"))
+        .expect("it compiles");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_linker(&mut linker)
+        .expect("nothing is there");
+    let mut store = Store::new(&engine, ());
+    let instance = linker
+        .instantiate(&mut store, guest.module())
+        .expect("all imports");
+    let run = instance
+        .get_typed_func::<u32, u64>(&mut store, "run")
+        .expect("its type");
+    assert_eq!(run.call(&mut store, 12).expect("it returns"), 0);
+    // One call of `run`; of `$odd` 1 + 2 + ... + 64, of `$even` 1 + 2 + ... + 32.
+    assert_eq!(closed.load(Ordering::Relaxed), 1 + 127 + 63);
 }
