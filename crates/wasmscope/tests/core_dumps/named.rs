@@ -128,3 +128,55 @@ fn modules_are_found_by_name() {
     };
     assert!(one.find(&dump, 0).is_some());
 }
+
+#[test]
+fn damaged_dumps_and_binaries_are_named_as_far_as_they_go() {
+    let bytes = guest("trap.wasm");
+    let (mut store, _, error) = run_command(&bytes, &["trap", "1", "oob"]);
+    // Without the memory, so that what is damaged is what is named.
+    let file = engines_dump(&mut store, &error, "trap.wasm");
+    let mut whole = CoreDump::read(&file).unwrap();
+    whole.memories.clear();
+    whole.instances[0].memories.clear();
+    let file = crate::trapped::file(&whole);
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % below as u64) as usize
+    };
+    let (mut named, mut broken) = (0, 0);
+    for round in 0..2000 {
+        let mut file = file.clone();
+        for _ in 0..=random(3) {
+            let at = random(file.len());
+            file[at] = random(256) as u8;
+        }
+        let Ok(recovered) = CoreDump::recover(&file) else {
+            continue;
+        };
+        broken += usize::from(recovered.problem.is_some());
+        let mut modules = Modules::new();
+        let mut bytes = bytes.clone();
+        if round % 4 == 0 {
+            let at = random(bytes.len());
+            bytes[at] = random(256) as u8;
+            bytes.truncate(random(bytes.len()) + at);
+        }
+        modules.add("trap.wasm", bytes);
+        for thread in &recovered.dump.threads {
+            let frames = modules.frames(&recovered.dump, thread);
+            assert_eq!(frames.len(), thread.frames.len());
+            for (frame, raw) in frames.iter().zip(&thread.frames) {
+                assert_eq!(frame.function, Some(raw.function));
+                assert!(frame.offset.is_some() || frame.source.is_empty());
+                named += usize::from(!frame.name.starts_with('<'));
+            }
+        }
+    }
+    assert!(
+        broken > 300 && named > 1000,
+        "{broken} broken, {named} named"
+    );
+}

@@ -2,8 +2,8 @@
 
 use crate::taken::contents;
 use crate::trapped::{config, file};
-use wasmscope::core_dump::Dumper;
 use wasmscope::core_dump::model::CoreDump;
+use wasmscope::core_dump::{Dumper, Modules};
 use wasmscope::listen::{BoxListener, Call, Definition};
 use wasmscope::{Explainer, Guest, Listening};
 use wasmtime::{Engine, Instance, Linker, Module, Store};
@@ -73,4 +73,48 @@ fn a_dump_of_a_rewritten_module_is_the_originals() {
         assert_eq!(dump.memories.len(), 1);
         assert!(contents(&dump.memories[0]) == contents(&plain.memories[0]));
     }
+}
+
+#[test]
+fn a_hundred_thousand_frames() {
+    const DEPTH: i32 = 100_000;
+    let run = || {
+        let mut config = config();
+        config.max_wasm_stack(256 << 20).async_stack_size(257 << 20);
+        let engine = Engine::new(&config).unwrap();
+        let bytes = wat::parse_str(GUEST).unwrap();
+        let listening = Listening::new(|_: &Definition| Some(BoxListener::new(|_: &Call<'_>| {})));
+        let listened = listening.compile(&engine, bytes).unwrap();
+        let mut linker = Linker::new(&engine);
+        listening.add_to_linker(&mut linker).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, listened.module()).unwrap();
+        let down = instance
+            .get_typed_func::<i32, ()>(&mut store, "down")
+            .unwrap();
+        let error = down.call(&mut store, DEPTH).unwrap_err();
+        let explainer = Explainer::new();
+        let guest = Guest::listened("guest.wasm", &listened);
+        let _known = explainer.register(guest).unwrap();
+        let dump = Dumper::new("p", &explainer)
+            .dump(&mut store, &error)
+            .unwrap();
+        let file = file(&dump);
+        let read = CoreDump::read(&file).unwrap();
+        let thread = &read.threads[0];
+        assert_eq!(
+            (thread.frames.len(), thread.cut),
+            (DEPTH as usize + 2, false)
+        );
+        let mut modules = Modules::new();
+        modules.add("guest.wasm", wat::parse_str(GUEST).unwrap());
+        let frames = modules.frames(&read, thread);
+        assert_eq!(&*frames[0].name, "leaf");
+        // All but the two newest are at the same call.
+        assert_eq!(&*frames[2].name, "down");
+        assert!(frames[2].offset.is_some());
+        assert!(frames[3..].iter().all(|frame| *frame == frames[2]));
+    };
+    let thread = std::thread::Builder::new().stack_size(512 << 20);
+    thread.spawn(run).unwrap().join().unwrap();
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use wasmscope::core_dump::model::{CodeOffset, CoreDump, Memory};
 use wasmscope::core_dump::{self, Dumper, Modules};
 use wasmscope::{Error, Explainer, Guest};
-use wasmtime::{Engine, Instance, Module, Store};
+use wasmtime::{Engine, Instance, Module, Store, Strategy};
 
 /// Returns all that a memory holds.
 pub(crate) fn contents(memory: &Memory<'_>) -> Vec<u8> {
@@ -30,9 +30,19 @@ const WAYS: [&str; 5] = ["unreachable", "oob", "divide", "signature", "stack"];
 
 #[test]
 fn the_engines_own_dump_says_the_same() {
+    same_as_the_engines(&engine());
+}
+
+#[test]
+fn so_it_does_whatever_compiles_the_guest_or_interprets_it() {
+    same_as_the_engines(&Engine::new(config().strategy(Strategy::Winch)).unwrap());
+    same_as_the_engines(&Engine::new(config().target("pulley64").unwrap()).unwrap());
+}
+
+fn same_as_the_engines(engine: &Engine) {
     let bytes = guest("trap.wasm");
     for way in WAYS {
-        let (mut store, module, error) = run_command_in(&engine(), &bytes, &["trap", "1", way]);
+        let (mut store, module, error) = run_command_in(engine, &bytes, &["trap", "1", way]);
         let explainer = Explainer::new();
         let known = Guest::module("dir/trap.wasm", &module).bytes(bytes.clone());
         let _known = explainer.register(known).unwrap();
