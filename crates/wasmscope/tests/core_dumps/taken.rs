@@ -37,6 +37,26 @@ fn the_engines_own_dump_says_the_same() {
 fn so_it_does_whatever_compiles_the_guest_or_interprets_it() {
     same_as_the_engines(&Engine::new(config().strategy(Strategy::Winch)).unwrap());
     same_as_the_engines(&Engine::new(config().target("pulley64").unwrap()).unwrap());
+    // Without the map there are no offsets, in either's dump.
+    same_as_the_engines(&Engine::new(config().generate_address_map(false)).unwrap());
+}
+
+#[test]
+fn with_a_copy_of_the_code_for_each_store_the_stack_is_what_the_engine_hands_out() {
+    let mut config = config();
+    config.guest_debug(true);
+    config.wasm_backtrace_max_frames(std::num::NonZeroUsize::new(2));
+    let engine = Engine::new(&config).unwrap();
+    let args = ["trap", "1", "oob"];
+    let (mut store, _, error) = run_command_in(&engine, &guest("trap.wasm"), &args);
+    let theirs = engines_dump(&mut store, &error, "");
+    let theirs = CoreDump::read(&theirs).unwrap();
+    let dump = Dumper::new("", &Explainer::new())
+        .dump(&mut store, &error)
+        .unwrap();
+    assert_eq!(dump.threads[0].frames, theirs.threads[0].frames);
+    assert!(dump.threads[0].cut);
+    assert_same_contents(&dump, &theirs);
 }
 
 fn same_as_the_engines(engine: &Engine) {
