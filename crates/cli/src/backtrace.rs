@@ -14,14 +14,13 @@ pub(crate) use sources::SourceDir;
 use crate::args::StackFormat;
 use crate::exit;
 use crate::plan::ShowPlan;
-use anstream::AutoStream;
-use anyhow::{Context, Result};
+use anstream::adapter::StripBytes;
+use anstream::{AutoStream, ColorChoice};
+use anyhow::Result;
 use sources::Sources;
-use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::Path;
 use std::sync::Arc;
-use wasmscope::{Extent, Failure, Frame};
+use wasmscope::{Extent, Failure, Frame, profile};
 
 /// What is shown.
 #[derive(Debug)]
@@ -78,47 +77,52 @@ pub(crate) fn show(account: &Account, plan: &ShowPlan) -> Result<()> {
     let Some(path) = &plan.output else {
         let stream = AutoStream::new(io::stderr(), plan.color);
         let mut stream = BufWriter::new(stream);
-        let _ = write(account, plan, &mut stream).and_then(|()| stream.flush());
+        let _ = write(account, plan, &mut stream);
         return Ok(());
     };
-    save(account, plan, path).map_err(|error| {
-        let message = format!("failed to write the stack to {}: {error:#}", path.display());
-        exit::with_status(exit::NOT_WRITTEN, message)
-    })
-}
-
-/// Writes a file, whole or not at all, unless it is a device or a pipe.
-fn save(account: &Account, plan: &ShowPlan, path: &Path) -> Result<()> {
-    let is_file = fs::metadata(path).map_or(true, |found| found.is_file());
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.tmp", std::process::id()));
-    let target = match is_file {
-        true => path.with_file_name(name),
-        false => path.to_owned(),
-    };
-    let written = || -> io::Result<()> {
-        let stream = AutoStream::new(
-            Box::new(File::create(&target)?) as Box<dyn Write>,
-            plan.color,
-        );
-        let mut stream = BufWriter::new(stream);
-        write(account, plan, &mut stream)?;
-        stream.flush()
-    };
-    let result = written().and_then(|()| match is_file {
-        true => fs::rename(&target, path),
-        false => Ok(()),
+    let saved = profile::save_with(path, |to| {
+        let written = match plan.color {
+            ColorChoice::Always => write(account, plan, &mut BufWriter::new(to)),
+            _ => write(account, plan, &mut BufWriter::new(Plain::new(to))),
+        };
+        written.map_err(|source| profile::Error::Write {
+            format: "stack",
+            source,
+        })
     });
-    if result.is_err() && is_file {
-        // It may not be there at all.
-        let _ = fs::remove_file(&target);
-    }
-    result.context("the file is as it was")
+    saved.map_err(|error| exit::with_status(exit::NOT_WRITTEN, format!("failed to {error}")))
 }
 
 fn write(account: &Account, plan: &ShowPlan, to: &mut impl Write) -> io::Result<()> {
     match plan.format {
-        StackFormat::Text => text::write(account, plan, Sources::new(&plan.source_dirs), to),
-        StackFormat::Json => json::write(account, to),
+        StackFormat::Text => text::write(account, plan, Sources::new(&plan.source_dirs), to)?,
+        StackFormat::Json => json::write(account, to)?,
+    }
+    to.flush()
+}
+
+/// Leaves colours out of what is written.
+struct Plain<'a> {
+    to: &'a mut dyn Write,
+    state: StripBytes,
+}
+
+impl<'a> Plain<'a> {
+    fn new(to: &'a mut dyn Write) -> Self {
+        let state = StripBytes::new();
+        Self { to, state }
+    }
+}
+
+impl Write for Plain<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        for plain in self.state.strip_next(bytes) {
+            self.to.write_all(plain)?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
     }
 }

@@ -6,7 +6,7 @@ use crate::engine::Compiled;
 use crate::guest_file::{self, GuestFile};
 use crate::plan::{BacktracePlan, GuestPlan};
 use crate::progress::Progress;
-use crate::run::{Ending, Failures, Watch};
+use crate::run::{Ending, Failures, Seen, Watch};
 use crate::waiting::{End, Running};
 use crate::{exit, terminal};
 use anyhow::{Context, Result, anyhow};
@@ -47,11 +47,15 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
     let compiled = Compiled::with(&file, &plan.guest.settings, |config| {
         // What stops a guest whose time is over, with its stack.
         config.epoch_interruption(has_deadline);
+        config.coredump_on_trap(plan.coredump.is_some());
     })?;
     let explainer = Explainer::new();
     let _guest = register(plan, &file, &compiled, &explainer)?;
 
-    let failures = Failures::new(explainer, has_deadline);
+    let mut failures = Failures::new(explainer, has_deadline);
+    if let Some(path) = &plan.coredump {
+        failures = failures.dump_to(&file.name, path.clone());
+    }
     let watch = Watch::Failures(failures.clone());
     let running = Running::start(&plan.guest, &file.name, &compiled, watch, progress)?;
     let mut end = running.wait(progress, String::new);
@@ -71,32 +75,42 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
         }
         _ => None,
     };
-    let failure = failures.take();
+    let seen = failures.take();
     let status = match (&end, timeout) {
         (End::Guest(Ending::Failed(_)), Some(_)) => exit::TIMEOUT,
         (End::Guest(ending), _) => ending.status(),
         _ => exit::TIMEOUT,
     };
-    match failure {
-        Some(failure) if end.is_run() => {
-            let account = Account::Failure {
-                guest: file.name.clone(),
-                failure,
-                status,
-            };
-            backtrace::show(&account, &plan.show)?;
+    let Some(Seen { failure, dumped }) = seen.filter(|_| end.is_run()) else {
+        return end.report(&file.name, plan.quiet, true);
+    };
+    let account = Account::Failure {
+        guest: file.name.clone(),
+        failure,
+        status,
+    };
+    backtrace::show(&account, &plan.show)?;
+    match dumped {
+        None | Some(Ok(())) => Ok(status),
+        Some(Err(wasmscope::Error::NoCoreDump)) => {
+            terminal::warning("no core dump is written: no guest ran when this failed");
             Ok(status)
         }
-        _ => end.report(&file.name, plan.quiet, true),
+        Some(Err(error)) => {
+            let message = format!("failed to {error}");
+            Err(exit::with_status(exit::NOT_WRITTEN, message))
+        }
     }
 }
 
 /// Shows what is in a core dump.
 fn of_dump(plan: &BacktracePlan, bytes: &[u8]) -> Result<i32> {
     let path = &plan.guest.file;
-    if !plan.guest.arguments.is_empty() || plan.guest.invoke.is_some() {
+    let is_run = plan.guest.invoke.is_some() || plan.coredump.is_some();
+    if is_run || !plan.guest.arguments.is_empty() {
         return Err(exit::usage(format!(
-            "{}: this is a core dump, which is not run: it takes no arguments and no --invoke",
+            "{}: this is a core dump, which is not run: it takes no arguments, no --invoke and no \
+             --coredump",
             path.display()
         )));
     }

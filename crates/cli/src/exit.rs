@@ -50,7 +50,7 @@ Exit status:
   1    the guest could not be run, or failed other than by a trap; a damaged core dump
   2    an option or argument is wrong
   124  --timeout was over
-  125  the stack could not be written
+  125  the stack or the core dump could not be written
   130  Ctrl-C
   134  the guest trapped
   143  SIGTERM";

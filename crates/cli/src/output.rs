@@ -23,7 +23,7 @@ impl Output {
     ///
     /// Says why it cannot be.
     pub(crate) fn new(path: PathBuf, format: Format) -> Result<Self> {
-        check_writable("profile", &path)?;
+        check_writable("profile", "--output", &path)?;
         Ok(Self { path, format })
     }
 
@@ -89,17 +89,17 @@ pub(crate) fn refuse_stdout(path: &Path) -> Result<()> {
 }
 
 /// Tries, without touching what is in it, whether a file can be written; `what` is what
-/// will be.
+/// will be, and `flag` what chose the file.
 ///
 /// # Errors
 ///
 /// Says why it cannot be.
-pub(crate) fn check_writable(what: &str, path: &Path) -> Result<()> {
+pub(crate) fn check_writable(what: &str, flag: &str, path: &Path) -> Result<()> {
     try_writing(path).map_err(|error| {
         exit::with_status(
             exit::NOT_WRITTEN,
             format!(
-                "cannot write the {what} to {}: {error:#}; choose another file with --output",
+                "cannot write the {what} to {}: {error:#}; choose another file with {flag}",
                 path.display()
             ),
         )

@@ -8,7 +8,7 @@ mod core;
 mod failures;
 mod watch;
 
-pub(crate) use failures::Failures;
+pub(crate) use failures::{Failures, Seen};
 pub(crate) use watch::Watch;
 
 use crate::engine::{self, Compiled};

@@ -71,6 +71,12 @@ pub(crate) struct BacktraceArgs {
     #[arg(long, value_name = "FILE", help_heading = "Backtrace")]
     pub(crate) debug_file: Option<PathBuf>,
 
+    /// Where a core dump of the guest goes when it fails
+    ///
+    /// Its memories, globals and stack, for this command or another reader of Wasm core dumps.
+    #[arg(long, value_name = "FILE", help_heading = "Backtrace")]
+    pub(crate) coredump: Option<PathBuf>,
+
     /// The binary of a module that a core dump names; may be given several times
     #[arg(long = "module", value_name = "FILE", help_heading = "Backtrace")]
     pub(crate) modules: Vec<PathBuf>,

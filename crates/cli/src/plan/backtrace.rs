@@ -3,7 +3,7 @@
 use super::guest::GuestPlan;
 use crate::args::{BacktraceArgs, ColorArg, StackFormat};
 use crate::backtrace::SourceDir;
-use crate::output;
+use crate::{exit, output};
 use anstream::ColorChoice;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -14,6 +14,8 @@ pub(crate) struct BacktracePlan {
     pub(crate) guest: GuestPlan,
     pub(crate) show: ShowPlan,
     pub(crate) debug_file: Option<PathBuf>,
+    /// Where a core dump goes.
+    pub(crate) coredump: Option<PathBuf>,
     /// The binaries of the modules of a core dump.
     pub(crate) modules: Vec<PathBuf>,
     pub(crate) quiet: bool,
@@ -43,7 +45,15 @@ impl BacktracePlan {
         let guest = GuestPlan::new(args.guest, "backtrace")?;
         if let Some(path) = &args.output {
             output::refuse_stdout(path)?;
-            output::check_writable("stack", path)?;
+            output::check_writable("stack", "--output", path)?;
+        }
+        if let Some(path) = &args.coredump {
+            if path.as_os_str() == "-" {
+                return Err(exit::usage(
+                    "--coredump -: standard output is the guest's; give a file",
+                ));
+            }
+            output::check_writable("core dump", "--coredump", path)?;
         }
         let color = match args.color {
             ColorArg::Auto if args.output.is_some() => ColorChoice::Never,
@@ -63,6 +73,7 @@ impl BacktracePlan {
             },
             guest,
             debug_file: args.debug_file,
+            coredump: args.coredump,
             modules: args.modules,
             quiet: args.quiet,
         })

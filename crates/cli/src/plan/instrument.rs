@@ -23,7 +23,7 @@ impl InstrumentPlan {
     /// Usage errors, and an output that cannot be written to.
     pub(crate) fn new(args: InstrumentArgs) -> Result<Self> {
         let select = Select::new(&args.select)?;
-        output::check_writable("module", &args.output)?;
+        output::check_writable("module", "--output", &args.output)?;
         Ok(Self {
             input: args.input,
             output: args.output,

@@ -33,7 +33,7 @@ impl TracePlan {
         let select = Select::new(&args.select)?;
         if let Some(path) = &args.output {
             output::refuse_stdout(path)?;
-            output::check_writable("trace", path)?;
+            output::check_writable("trace", "--output", path)?;
         }
         let ending = args.output.as_deref().map(Path::new);
         let limits = Limits {

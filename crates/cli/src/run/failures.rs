@@ -1,7 +1,9 @@
 //! Keeps why a guest failed, while there still is its store.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use wasmscope::{Explainer, Failure};
+use wasmscope::core_dump::{self, Dumper};
+use wasmscope::{Error, Explainer, Failure};
 use wasmtime::Store;
 use wasmtime_wasi::I32Exit;
 
@@ -11,7 +13,17 @@ pub(crate) struct Failures {
     explainer: Explainer,
     /// Whether the engine's epoch stops the guest.
     has_deadline: bool,
-    seen: Arc<Mutex<Option<Failure>>>,
+    /// What takes a core dump, and where that goes.
+    dumper: Option<(Dumper, PathBuf)>,
+    seen: Arc<Mutex<Option<Seen>>>,
+}
+
+/// What is known of a failure.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) failure: Failure,
+    /// Whether a core dump was written; `None` where none was asked for.
+    pub(crate) dumped: Option<Result<(), Error>>,
 }
 
 impl Failures {
@@ -20,12 +32,20 @@ impl Failures {
         Self {
             explainer,
             has_deadline,
+            dumper: None,
             seen: Arc::default(),
         }
     }
 
+    /// Writes a core dump of the guest when it fails, in the name of a program.
+    pub(crate) fn dump_to(mut self, program: &str, path: PathBuf) -> Self {
+        let dumper = Dumper::new(program, &self.explainer);
+        self.dumper = Some((dumper, path));
+        self
+    }
+
     /// Returns why the guest failed, if it did.
-    pub(crate) fn take(&self) -> Option<Failure> {
+    pub(crate) fn take(&self) -> Option<Seen> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.take()
     }
@@ -48,8 +68,12 @@ impl Failures {
             && !error.is::<I32Exit>()
         {
             let failure = self.explainer.explain(error);
+            let dumped = self.dumper.as_ref().map(|(dumper, path)| {
+                let dump = dumper.dump(store, error)?;
+                core_dump::save(&dump, path)
+            });
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            *seen = Some(failure);
+            *seen = Some(Seen { failure, dumped });
         }
         result
     }

@@ -361,6 +361,83 @@ fn a_core_dump_that_the_engine_wrote() {
     );
 }
 
+/// A dump that was written is read as the stack that was shown, whole; memories and all.
+#[test]
+fn a_core_dump_there_and_back() {
+    let place = Place::new();
+    place.write("divide.wat", DIVIDE);
+    for (arguments, modules) in [
+        ("--invoke divide divide.wat 6 0", "divide.wat"),
+        ("@trap.wasm 1 stack", "@trap.wasm"),
+    ] {
+        let live = backtrace(
+            &place,
+            &format!("--format json --coredump core {arguments}"),
+        );
+        assert_eq!(live.status, 134, "{}", live.stderr);
+        let read = backtrace(&place, &format!("--format json --module {modules} core"));
+        assert_eq!(read.status, 0, "{}", read.stderr);
+        let (live, read) = (document(&live), document(&read));
+        assert_eq!(read["guest"], live["guest"]);
+        let (live, read) = (&live["frames"], &read["threads"][0]["frames"]);
+        assert_eq!(
+            live.as_array().unwrap().len(),
+            read.as_array().unwrap().len()
+        );
+        for (live, read) in live
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(read.as_array().unwrap())
+        {
+            for field in ["kind", "module", "function", "name", "offset"] {
+                assert_eq!(live[field], read[field]);
+            }
+            // A dump has no offset of a frame that has none yet.
+            if live["offset"] != Value::Null {
+                assert_eq!(live["source"], read["source"]);
+            }
+        }
+    }
+    let bytes = fs::read(place.path("core")).unwrap();
+    let dump = wasmscope_coredump::CoreDump::read(&bytes).unwrap();
+    let printed = b"trap 05f5e1b08c38550f";
+    let holds = |memory: &wasmscope_coredump::Memory<'_>| {
+        let segments = memory.segments().iter();
+        let mut segments =
+            segments.map(|it| it.bytes.windows(printed.len()).any(|it| it == printed));
+        segments.any(|holds| holds)
+    };
+    assert!(dump.memories.iter().any(holds), "what the guest printed");
+
+    // None is written where nothing fails, and an old one stays where none can be.
+    let old = fs::read(place.path("core")).unwrap();
+    let ran = backtrace(&place, "--coredump core --invoke divide divide.wat 6 2");
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""));
+    assert_eq!(fs::read(place.path("core")).unwrap(), old);
+    let ran = backtrace(
+        &place,
+        "--coredump no/such/core --invoke divide divide.wat 6 0",
+    );
+    assert_eq!(ran.status, 125);
+    assert!(
+        ran.stderr
+            .contains("cannot write the core dump to no/such/core"),
+        "{}",
+        ran.stderr
+    );
+    let ran = backtrace(
+        &place,
+        "--coredump /dev/full --invoke divide divide.wat 6 0",
+    );
+    assert_eq!(ran.status, 125, "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(" 0: divide ") && ran.stderr.contains("/dev/full"),
+        "{}",
+        ran.stderr
+    );
+}
+
 /// Values, several threads, and a stack that says that it is cut.
 #[test]
 fn all_that_a_core_dump_can_hold() {

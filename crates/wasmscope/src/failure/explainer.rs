@@ -166,15 +166,21 @@ impl fmt::Debug for ExplainedGuest {
     }
 }
 
-/// Returns what an error and its causes say, without what the engine says of the stack.
+/// Returns what an error and its causes say, without what the engine says of the stack and of
+/// the store.
 fn messages(error: &wasmtime::Error) -> Vec<String> {
     let backtrace = error
         .downcast_ref::<WasmBacktrace>()
         .map(ToString::to_string);
+    #[cfg(feature = "coredump")]
+    let dump = error
+        .downcast_ref::<wasmtime::WasmCoreDump>()
+        .map(ToString::to_string);
+    #[cfg(not(feature = "coredump"))]
+    let dump = None;
+    let is_engine_s = |message: &String| [&backtrace, &dump].contains(&&Some(message.clone()));
     let messages = error.chain().map(ToString::to_string);
-    let mut messages: Vec<String> = messages
-        .filter(|message| Some(message) != backtrace.as_ref())
-        .collect();
+    let mut messages: Vec<String> = messages.filter(|it| !is_engine_s(it)).collect();
     messages.dedup();
     messages
 }
