@@ -52,10 +52,11 @@ pub(crate) enum Command {
     /// text form are their own source.
     Backtrace(Box<BacktraceArgs>),
 
-    /// Rewrite a module so that its host hears of its calls, and do not run it
+    /// Rewrite a module or component so that its host hears of its calls, and do not run it
     ///
-    /// The new module imports its hooks from the module `wasmscope`; what they are is said where
-    /// the library has them. Names stay as they are, debug information is rewritten.
+    /// The new module imports its hooks from the module `wasmscope`, a new component from the
+    /// instance `wasmscope-x`; what they are is said where the library has them. Names stay as
+    /// they are, debug information is rewritten.
     Instrument(InstrumentArgs),
 }
 

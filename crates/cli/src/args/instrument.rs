@@ -13,7 +13,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = format!("{EXAMPLES}\n\n{}", exit::INSTRUMENT_HELP))]
 pub(crate) struct InstrumentArgs {
-    /// Where the rewritten module goes
+    /// Where the rewritten module or component goes
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: PathBuf,
 
@@ -24,7 +24,7 @@ pub(crate) struct InstrumentArgs {
     #[command(flatten)]
     pub(crate) select: SelectArgs,
 
-    /// The module: a .wasm or .wat file
+    /// The module or component: a .wasm or .wat file
     #[arg(value_name = "IN")]
     pub(crate) input: PathBuf,
 }

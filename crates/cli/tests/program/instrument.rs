@@ -5,6 +5,8 @@ use crate::expected::cases;
 use crate::program::{Place, guest};
 use std::fs;
 use std::path::Path;
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
 use wasmtime::{Engine, Module};
 
 fn ok(place: &Place, arguments: &str) -> String {
@@ -75,6 +77,53 @@ fn rewritten_guests_do_what_they_did() {
 }
 
 #[test]
+fn the_new_component_imports_an_instance_and_is_the_same_each_time() {
+    let place = Place::new();
+    let said = ok(&place, "@component.wasm -o new.wasm");
+    let bytes = fs::read(place.path("new.wasm")).unwrap();
+    let engine = Engine::default();
+    let component = Component::new(&engine, &bytes).unwrap();
+    let imported = |component: &Component| {
+        let ty = component.component_type();
+        let instance = ty.imports(&engine).find(|(name, _)| *name == "wasmscope-x");
+        instance.map(|(_, item)| match item.ty {
+            ComponentItem::ComponentInstance(instance) => instance.exports(&engine).count(),
+            item => panic!("{item:?}"),
+        })
+    };
+    // What `wasmscope_instrument::component::interface` lists.
+    assert_eq!(imported(&component), Some(16));
+    let original = fs::read(guest("component.wasm")).unwrap();
+    let original = Component::new(&engine, original).unwrap();
+    assert_eq!(imported(&original), None);
+    // Every function that core modules define or import, and what is lifted and lowered.
+    let defined = original.functions().count();
+    let probes: usize = said.split(' ').next().unwrap().parse().unwrap();
+    assert!(probes > defined, "{said}");
+    assert!(
+        said.starts_with(&format!(
+            "{probes} of {probes} functions have a probe; new.wasm"
+        )),
+        "{said}"
+    );
+    ok(&place, "@component.wasm -o again.wasm");
+    assert!(fs::read(place.path("again.wasm")).unwrap() == bytes);
+
+    let said = ok(
+        &place,
+        "--functions wasi:cli/run#run @component.wasm -o one.wasm",
+    );
+    assert!(said.starts_with("1 of "), "{said}");
+    let said = ok(&place, "--imports @component.wasm -o imports.wasm");
+    let imports: usize = said.split(' ').next().unwrap().parse().unwrap();
+    assert!((1..probes - defined).contains(&imports), "{said}");
+    let said = ok(&place, "--functions nothing @component.wasm -o same.wasm");
+    assert!(said.starts_with("0 of "), "{said}");
+    let same = fs::read(place.path("same.wasm")).unwrap();
+    assert!(same == fs::read(guest("component.wasm")).unwrap());
+}
+
+#[test]
 fn debug_information_leads_to_the_same_lines() {
     let place = Place::new();
     ok(&place, "@fib.wasm -o fib.wasm");
@@ -104,12 +153,25 @@ fn what_cannot_be_rewritten_is_told_and_nothing_is_written() {
         "export.wat",
         r#"(module (func (export "wasmscope:instance")))"#,
     );
+    place.write(
+        "instance.wat",
+        r#"(component (import "wasmscope-x12" (instance)))"#,
+    );
+    place.write(
+        "passed.wat",
+        r#"(component (core module $m (func)) (export "leaves" (core module $m)))"#,
+    );
     let before = place.files();
     for (arguments, status, says) in [
         (
-            "@component.wasm -o good.wasm",
+            "passed.wat -o good.wasm",
             1,
-            &["component.wasm", "only core modules"][..],
+            &["passed.wat", "\"leaves\"", "not supported yet"][..],
+        ),
+        (
+            "instance.wat -o good.wasm",
+            1,
+            &["instance.wat", "wasmscope-x12", "offset"],
         ),
         (
             "invalid.wat -o good.wasm",
