@@ -196,7 +196,7 @@ impl<'a> Component<'a> {
     /// # Errors
     ///
     /// [`Error::NotYet`] for [what cannot be done](self#what-cannot-be-done-yet), and
-    /// [`Error::TooMany`] when a module would exceed a limit of the engines.
+    /// [`Error::TooMany`] when the component or a module would exceed a limit of the engines.
     pub fn rewrite(
         &self,
         options: &Options,

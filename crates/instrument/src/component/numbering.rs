@@ -52,6 +52,11 @@ impl Space {
         self.moved[original as usize] = by;
     }
 
+    /// Returns how many items there are so far.
+    pub(super) fn count(&self) -> u32 {
+        self.next
+    }
+
     /// Returns how many items of the original there are so far.
     pub(super) fn kept(&self) -> u32 {
         self.moved.len() as u32

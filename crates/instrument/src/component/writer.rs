@@ -21,6 +21,9 @@ use super::rewritten::{Instantiation, RewrittenComponent, RewrittenModule};
 use super::scope::Scope;
 use crate::{Error, hooks};
 
+/// The most instances, and the most core modules, that engines accept in a component.
+const MAX_IN_COMPONENT: usize = 1_000;
+
 /// Writes what is planned.
 pub(super) struct Writer<'c, 'a> {
     pub(super) plan: Plan<'c, 'a>,
@@ -113,8 +116,28 @@ impl<'c, 'a> Writer<'c, 'a> {
             rest = behind;
             self.payload(&mut out, payload, inside, bytes, start)?;
         }
+        self.check(&out)?;
         self.numbering.open.pop();
         Ok(out.component.finish())
+    }
+
+    /// Checks that engines accept as many of what was added to a component.
+    fn check(&mut self, out: &Output) -> Result<(), Error> {
+        let instances = self.scope(out).instances.len() as u32;
+        let here = self.numbering.here();
+        let instances = instances + here.instances + here.core_instances.count();
+        let modules = here.core_modules.count();
+        for (what, count) in [("instances", instances), ("core modules", modules)] {
+            let count = count as usize;
+            if count > MAX_IN_COMPONENT {
+                return Err(Error::TooMany {
+                    what,
+                    count,
+                    limit: MAX_IN_COMPONENT,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn payload(

@@ -319,6 +319,34 @@ fn what_is_passed_on_cannot_have_probes_yet() {
 }
 
 #[test]
+fn more_instances_than_engines_accept_are_an_error() {
+    // Each function is lifted by itself, behind an instance that is needed for the next.
+    let mut text = "(component (core module $m (func (export \"f\")))".to_owned();
+    for n in 0..300 {
+        text += &format!("(core instance $i{n} (instantiate $m))");
+        text += &format!("(func (export \"f{n}\") (canon lift (core func $i{n} \"f\")))");
+    }
+    text += ")";
+    let wasm = wat::parse_str(text).unwrap();
+    let component = Component::parse(&wasm).unwrap();
+    let error = component.rewrite(&options()[0], &|_| true).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            Error::TooMany {
+                what: "instances",
+                count: 1001..,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let few = |candidate| candidate == Candidate::Function(7);
+    let rewritten = component.rewrite(&options()[0], &few).unwrap();
+    validate("300 instances", &rewritten.wasm);
+}
+
+#[test]
 fn settings_that_components_do_not_have_yet_are_errors() {
     let wasm = case("strings");
     let component = Component::parse(&wasm).unwrap();

@@ -1,145 +1,23 @@
 //! Rewritten components in the engine: they behave as before, and their host's functions
 //! hear what the test's own record says.
 
+mod heard;
+
+use heard::{Heard, Host, define};
 use wasmscope_address::{FuncIndex, WasmOffset};
 use wasmscope_instrument::Options;
-use wasmscope_instrument::component::deferred::Records;
-use wasmscope_instrument::component::interface::{LOOK, import_name};
 use wasmscope_instrument::component::{
     Candidate, Component, Instantiation, RewrittenComponent, RewrittenModule,
 };
-use wasmscope_instrument::hooks::Hook;
-use wasmtime::component::{Instance, Linker, Val, WasmList};
-use wasmtime::{Config, Engine, Store, StoreContextMut};
-
-/// What a host hears, as words.
-#[derive(Default)]
-struct Heard {
-    /// The instantiation of each attached instance.
-    attached: Vec<u32>,
-    events: Vec<String>,
-    staged: Vec<u64>,
-    looks: Vec<usize>,
-    look: bool,
-}
-
-impl Heard {
-    fn event(&mut self, event: String) {
-        self.events.push(event);
-    }
-}
-
-type Host<'a> = StoreContextMut<'a, Heard>;
-
-fn define(linker: &mut Linker<Heard>, suffix: &str) {
-    let mut host = linker.instance(&import_name(suffix)).unwrap();
-    host.func_wrap(
-        "attach",
-        |mut store: Host<'_>, (key, number): (u64, u32)| {
-            assert_eq!(key, 7);
-            let heard = store.data_mut();
-            heard.attached.push(number);
-            let look = if heard.look { LOOK } else { 0 };
-            Ok((heard.attached.len() as u32 - 1 | look,))
-        },
-    )
-    .unwrap();
-    macro_rules! hook {
-        ($($number:literal: ($($value:ident),*) ($($ty:ty),*);)*) => {$(
-            host.func_wrap(
-                concat!("before", $number),
-                |mut store: Host<'_>, (instance, probe, $($value),*): (u32, u32, $($ty),*)| {
-                    store.data_mut().before(instance, probe, &[$($value),*]);
-                    Ok(())
-                },
-            )
-            .unwrap();
-            host.func_wrap(
-                concat!("after", $number),
-                |mut store: Host<'_>, ($($value,)*): ($($ty,)*)| {
-                    store.data_mut().after(&[$($value),*]);
-                    Ok(())
-                },
-            )
-            .unwrap();
-        )*};
-    }
-    hook! {
-        0: () ();
-        1: (a) (u64);
-        2: (a, b) (u64, u64);
-        3: (a, b, c) (u64, u64, u64);
-        4: (a, b, c, d) (u64, u64, u64, u64);
-    }
-    host.func_wrap(
-        "stage4",
-        |mut store: Host<'_>, (a, b, c, d): (u64, u64, u64, u64)| {
-            store.data_mut().staged.extend([a, b, c, d]);
-            Ok(())
-        },
-    )
-    .unwrap();
-    host.func_wrap("tail", |mut store: Host<'_>, ()| {
-        store.data_mut().event("tail".to_owned());
-        Ok(())
-    })
-    .unwrap();
-    host.func_wrap("unwind", |mut store: Host<'_>, ()| {
-        store.data_mut().event("unwind".to_owned());
-        Ok(())
-    })
-    .unwrap();
-    host.func_wrap(
-        "deferred",
-        |mut store: Host<'_>, (records, lost): (WasmList<u8>, u64)| {
-            let bytes = records.as_le_slice(&store).to_vec();
-            let heard = store.data_mut();
-            heard.event(format!("deferred, {lost} lost"));
-            for record in Records::new(&bytes) {
-                let record = record?;
-                match record.hook {
-                    Hook::Before(_) => heard.before(record.instance, record.probe, record.values()),
-                    Hook::After(_) => heard.after(record.values()),
-                    Hook::Stage => heard.staged.extend(record.values()),
-                    hook => heard.event(hook.to_string()),
-                }
-            }
-            heard.event("now".to_owned());
-            Ok(())
-        },
-    )
-    .unwrap();
-    host.func_wrap("look", |mut store: Host<'_>, (memory,): (WasmList<u8>,)| {
-        let len = memory.as_le_slice(&store).len();
-        store.data_mut().looks.push(len);
-        Ok(())
-    })
-    .unwrap();
-}
-
-impl Heard {
-    fn before(&mut self, instance: u32, probe: u32, values: &[u64]) {
-        self.staged.extend(values);
-        let values = std::mem::take(&mut self.staged);
-        self.event(format!(
-            "+{}.{probe} {values:?}",
-            self.attached[instance as usize]
-        ));
-    }
-
-    fn after(&mut self, values: &[u64]) {
-        self.staged.extend(values);
-        let values = std::mem::take(&mut self.staged);
-        self.event(format!("- {values:?}"));
-    }
-}
+use wasmtime::component::{Instance, Linker, Val};
+use wasmtime::{Config, Engine, Store};
 
 fn case(name: &str) -> Vec<u8> {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../instrument/tests/components/"
     );
-    wat::parse_file(format!("{path}{name}.wat")).unwrap()
+    wat::parse_file(format!("{path}{name}.wat")).expect("it is in the text format")
 }
 
 fn rewrite(wasm: &[u8], expose: bool, probed: &dyn Fn(Candidate) -> bool) -> RewrittenComponent {
@@ -149,44 +27,44 @@ fn rewrite(wasm: &[u8], expose: bool, probed: &dyn Fn(Candidate) -> bool) -> Rew
         expose,
         ..Options::default()
     };
-    let component = Component::parse(wasm).unwrap();
-    component.rewrite(&options, probed).unwrap()
+    let component = Component::parse(wasm).expect("it is valid");
+    component
+        .rewrite(&options, probed)
+        .expect("it can be rewritten")
 }
 
 /// Instantiates a component whose host also says what `strings.wat` asks for.
-fn instantiate(wasm: &[u8], look: bool) -> (Store<Heard>, Instance) {
-    let engine = Engine::new(Config::new().wasm_component_model_async(true)).unwrap();
-    let component = wasmtime::component::Component::new(&engine, wasm).unwrap();
+fn instantiate(wasm: &[u8], look: bool) -> wasmtime::Result<(Store<Heard>, Instance)> {
+    let engine = Engine::new(Config::new().wasm_component_model_async(true))?;
+    let component = wasmtime::component::Component::new(&engine, wasm)?;
     let mut linker = Linker::<Heard>::new(&engine);
-    define(&mut linker, ":ab");
-    let mut log = linker.instance("demo:host/log@1.0.0").unwrap();
+    define(&mut linker, ":ab")?;
+    let mut log = linker.instance("demo:host/log@1.0.0")?;
     log.func_wrap("say", |mut store: Host<'_>, (words,): (String,)| {
         store.data_mut().event(format!("said {words}"));
         Ok((words.len() as u32,))
-    })
-    .unwrap();
+    })?;
     let heard = Heard {
         look,
         ..Heard::default()
     };
     let mut store = Store::new(&engine, heard);
-    let instance = linker.instantiate(&mut store, &component).unwrap();
-    (store, instance)
+    let instance = linker.instantiate(&mut store, &component)?;
+    Ok((store, instance))
 }
 
-fn greet(store: &mut Store<Heard>, instance: Instance) -> Val {
+fn greet(store: &mut Store<Heard>, instance: Instance) -> wasmtime::Result<Val> {
+    let missing = || wasmtime::Error::msg("it exports no such function");
     let interface = instance
         .get_export_index(&mut *store, None, "demo:host/greeter@1.0.0")
-        .unwrap();
+        .ok_or_else(missing)?;
     let greet = instance
         .get_export_index(&mut *store, Some(&interface), "greet")
-        .unwrap();
-    let greet = instance.get_func(&mut *store, greet).unwrap();
+        .ok_or_else(missing)?;
+    let greet = instance.get_func(&mut *store, greet).ok_or_else(missing)?;
     let mut results = [Val::Bool(false)];
-    greet
-        .call(store, &[Val::String("you".into())], &mut results)
-        .unwrap();
-    results[0].clone()
+    greet.call(store, &[Val::String("you".into())], &mut results)?;
+    Ok(results[0].clone())
 }
 
 /// The events of `greet("you")` where `at` is where the name goes, by the numbers of
@@ -261,9 +139,9 @@ fn strings_come_and_go_as_before_and_every_call_is_heard() {
     let wasm = case("strings");
     let rewritten = rewrite(&wasm, true, &|_| true);
     for look in [false, true] {
-        let (mut store, instance) = instantiate(&rewritten.wasm, look);
+        let (mut store, instance) = instantiate(&rewritten.wasm, look).unwrap();
         for _ in 0..2 {
-            let greeting = greet(&mut store, instance);
+            let greeting = greet(&mut store, instance).unwrap();
             assert_eq!(greeting, Val::String("hello, you".into()));
         }
         let numbers = numbers(&rewritten);
@@ -281,25 +159,21 @@ fn strings_come_and_go_as_before_and_every_call_is_heard() {
 }
 
 /// Calls every exported function that takes nothing, and returns what they return.
-async fn run(wasm: &[u8], look: bool) -> (Store<Heard>, Vec<String>) {
-    let engine = Engine::new(Config::new().wasm_component_model_async(true)).unwrap();
-    let component = wasmtime::component::Component::new(&engine, wasm).unwrap();
+async fn run(wasm: &[u8], look: bool) -> wasmtime::Result<(Store<Heard>, Vec<String>)> {
+    let engine = Engine::new(Config::new().wasm_component_model_async(true))?;
+    let component = wasmtime::component::Component::new(&engine, wasm)?;
     let mut linker = Linker::<Heard>::new(&engine);
-    define(&mut linker, ":ab");
-    let mut log = linker.instance("demo:host/log@1.0.0").unwrap();
+    define(&mut linker, ":ab")?;
+    let mut log = linker.instance("demo:host/log@1.0.0")?;
     log.func_wrap("say", |_: Host<'_>, (words,): (String,)| {
         Ok((words.len() as u32,))
-    })
-    .unwrap();
+    })?;
     let heard = Heard {
         look,
         ..Heard::default()
     };
     let mut store = Store::new(&engine, heard);
-    let instance = linker
-        .instantiate_async(&mut store, &component)
-        .await
-        .unwrap();
+    let instance = linker.instantiate_async(&mut store, &component).await?;
     let ty = component.component_type();
     let mut told = Vec::new();
     for (name, item) in ty.exports(&engine) {
@@ -309,15 +183,12 @@ async fn run(wasm: &[u8], look: bool) -> (Store<Heard>, Vec<String>) {
         if ty.params().len() > 0 {
             continue;
         }
-        let function = instance.get_func(&mut store, name).unwrap();
+        let function = instance.get_func(&mut store, name).expect("it is exported");
         let mut results = vec![Val::Bool(false); ty.results().len()];
-        function
-            .call_async(&mut store, &[], &mut results)
-            .await
-            .unwrap();
+        function.call_async(&mut store, &[], &mut results).await?;
         told.push(format!("{name}: {results:?}"));
     }
-    (store, told)
+    Ok((store, told))
 }
 
 /// The calls of each function that a core module defines, by name, as the cases' texts say.
@@ -374,11 +245,11 @@ async fn components_do_as_before_and_every_call_is_heard() {
     for (name, calls) in CALLS {
         let wasm = case(name);
         let component = Component::parse(&wasm).unwrap();
-        let (_, expected) = run(&wasm, false).await;
+        let (_, expected) = run(&wasm, false).await.unwrap();
         assert!(!expected.is_empty(), "{name}");
         for expose in [false, true] {
             let rewritten = rewrite(&wasm, expose, &|_| true);
-            let (store, told) = run(&rewritten.wasm, true).await;
+            let (store, told) = run(&rewritten.wasm, true).await.unwrap();
             assert_eq!(told, expected, "{name}");
             let heard = counts(&component, &rewritten, &store.data().events);
             let heard = heard.iter().map(|(name, count)| (name.as_str(), *count));
@@ -424,16 +295,17 @@ fn counts(
             continue;
         };
         open += 1;
-        let (site, _) = begins.split_once(' ').unwrap();
-        let (number, probe) = site.split_once('.').unwrap();
-        let Instantiation::Core { module } = rewritten.instantiations[&number.parse().unwrap()]
+        let (site, _) = begins.split_once(' ').expect("it was written so");
+        let (number, probe) = site.split_once('.').expect("it was written so");
+        let Instantiation::Core { module } =
+            rewritten.instantiations[&number.parse().expect("it was written so")]
         else {
             continue;
         };
         let RewrittenModule::Original(module) = &rewritten.modules[module] else {
             panic!("an instantiation of a module that is not the original's");
         };
-        let function = module.probes[probe.parse::<usize>().unwrap()];
+        let function = module.probes[probe.parse::<usize>().expect("it was written so")];
         let original = &component.modules()[module.index].module;
         let function = &original.functions()[function.0 as usize];
         if function.import.is_none() {
