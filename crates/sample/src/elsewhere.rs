@@ -194,3 +194,89 @@ pub fn current_thread() -> Option<(ThreadId, u64)> {
 pub fn is_attached() -> bool {
     false
 }
+
+/// One thread of this process; it cannot be told which on this platform.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct OsThread {
+    never: Infallible,
+}
+
+impl OsThread {
+    /// Returns no thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Platform`], always.
+    pub fn current() -> Result<Self, Error> {
+        Err(Error::Platform)
+    }
+
+    /// Returns no thread.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Platform`], always.
+    pub fn with_tid(_tid: u32) -> Result<Self, Error> {
+        Err(Error::Platform)
+    }
+
+    /// Returns no threads.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Platform`], always.
+    pub fn all() -> Result<Vec<Self>, Error> {
+        Err(Error::Platform)
+    }
+
+    /// Returns the system's number of it.
+    #[must_use]
+    pub fn tid(self) -> u32 {
+        match self.never {}
+    }
+
+    /// Returns its name.
+    #[must_use]
+    pub fn name(self) -> Option<String> {
+        match self.never {}
+    }
+
+    /// Tells whether it has not ended yet.
+    #[must_use]
+    pub fn is_alive(self) -> bool {
+        match self.never {}
+    }
+}
+
+/// Captures the stacks of other threads; there is none on this platform.
+#[derive(Clone, Debug)]
+pub struct ThreadCapture {
+    never: Infallible,
+}
+
+impl ThreadCapture {
+    /// Prepares nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Platform`], always.
+    pub fn new() -> Result<Self, Error> {
+        Err(Error::Platform)
+    }
+
+    /// Captures the stack of another thread.
+    ///
+    /// # Errors
+    ///
+    /// None: there is nothing to call it on.
+    pub fn capture(
+        &self,
+        _thread: OsThread,
+        _code: &std::sync::Arc<CodeMap>,
+        _at_most: usize,
+        _within: std::time::Duration,
+        _frames: &mut Vec<wasmscope_walk::Frame>,
+    ) -> Result<StackEnd, Error> {
+        match self.never {}
+    }
+}

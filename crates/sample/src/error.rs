@@ -2,6 +2,7 @@
 
 use crate::clock::Rate;
 use std::io;
+use std::time::Duration;
 
 /// Why sampling could not begin or go on.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,32 @@ pub enum Error {
     /// The calling thread is attached to this or another sampler already.
     #[error("attach this thread: it is attached to a sampler already")]
     AlreadyAttached,
+    /// The list of this process's threads could not be read.
+    #[error("read which threads this process has")]
+    Threads(#[source] io::Error),
+    /// The thread whose stack was asked for has ended.
+    #[error("capture the stack of thread {tid}: it has ended")]
+    ThreadGone {
+        /// The kernel's number of it.
+        tid: u32,
+    },
+    /// The thread whose stack was asked for blocks the signal by which it is asked.
+    #[error("capture the stack of thread {tid}: it blocks SIGPROF")]
+    ThreadBlocks {
+        /// The kernel's number of it.
+        tid: u32,
+    },
+    /// The thread whose stack was asked for did not answer in time.
+    #[error("capture the stack of thread {tid}: no answer within {within:?}")]
+    ThreadSilent {
+        /// The kernel's number of it.
+        tid: u32,
+        /// The time that it was given.
+        within: Duration,
+    },
+    /// A thread could not be asked for its stack.
+    #[error("ask a thread for its stack")]
+    Ask(#[source] io::Error),
     /// The code overlaps code that is registered.
     #[error("register code at {start}: it overlaps code that is registered already")]
     CodeOverlaps {

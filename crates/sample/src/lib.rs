@@ -110,8 +110,8 @@ pub use frame::RawFrame;
 pub use now::{monotonic_nanos, thread_cpu_time};
 pub use options::{HostFrames, Options};
 pub use platform::{
-    GuestWindows, Sampler, SinkAccess, StackCapture, ThreadGuard, current_thread, find_windows,
-    is_attached, set_label,
+    GuestWindows, OsThread, Sampler, SinkAccess, StackCapture, ThreadCapture, ThreadGuard,
+    current_thread, find_windows, is_attached, set_label,
 };
 pub use report::{Accounting, ThreadId, ThreadReport};
 pub use sample::{Sample, Sink, StackEnd};

@@ -10,20 +10,23 @@
 #![cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
 #![expect(
     unsafe_code,
-    reason = "defines C functions, installs a signal handler, and runs machine code of its own"
+    reason = "defines C functions and installs a signal handler"
 )]
 
+#[path = "support/jit.rs"]
+mod jit;
+
+use jit::Jit;
 use std::cell::Cell;
 use std::ffi::{CStr, c_int, c_long, c_void};
 use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use wasmscope_address::{HostPc, TextOffset, TextRange};
 use wasmscope_sample::{
-    Clock, HostFrames, Options, Rate, Sample, Sampler, Sink, StackEnd, ThreadId, ThreadReport,
+    Clock, FrameKind, HostFrames, Options, OsThread, Rate, Sample, Sampler, Sink, StackEnd,
+    ThreadCapture, ThreadId, ThreadReport,
 };
-use wasmscope_walk::{Window, x86_64::Rule};
 
 thread_local! {
     static IN_HANDLER: Cell<bool> = const { Cell::new(false) };
@@ -240,6 +243,9 @@ unsafe extern "C" fn syscall(
 /// The handler that we wrap.
 static WRAPPED: AtomicUsize = AtomicUsize::new(0);
 
+/// How often the code below calls itself.
+const DEPTH: u32 = 1000;
+
 /// What a control does in the handler.
 static VIOLATION: AtomicI32 = AtomicI32::new(-1);
 
@@ -334,77 +340,6 @@ fn wrap_handler() {
     });
 }
 
-/// Machine code that calls itself to a depth and then spins, with frame pointers, as
-/// a guest's does.
-struct Jit {
-    start: u64,
-}
-
-impl Jit {
-    const CODE: [u8; 0x18] = [
-        0x55, // push rbp
-        0x48, 0x89, 0xe5, // mov rbp, rsp
-        0x85, 0xff, // test edi, edi
-        0x74, 0x09, // je 0x11
-        0xff, 0xcf, // dec edi
-        0xe8, 0xf1, 0xff, 0xff, 0xff, // call 0
-        0x5d, // pop rbp
-        0xc3, // ret
-        0x48, 0xff, 0xce, // 0x11: dec rsi
-        0x75, 0xfb, // jne 0x11
-        0x5d, // pop rbp
-        0xc3, // ret
-    ];
-
-    fn new() -> Self {
-        // SAFETY: a fresh mapping, filled and then made executable.
-        let start = unsafe {
-            let start = libc::mmap(
-                std::ptr::null_mut(),
-                4096,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-                -1,
-                0,
-            );
-            assert_ne!(start, libc::MAP_FAILED);
-            std::ptr::copy_nonoverlapping(Self::CODE.as_ptr(), start.cast(), Self::CODE.len());
-            assert_eq!(
-                libc::mprotect(start, 4096, libc::PROT_READ | libc::PROT_EXEC),
-                0
-            );
-            start as u64
-        };
-        Self { start }
-    }
-
-    fn range(&self) -> TextRange {
-        TextRange::new(HostPc(self.start), Self::CODE.len() as u32).expect("does not wrap")
-    }
-
-    fn windows() -> Arc<[Window<wasmscope_walk::Native>]> {
-        let window = |start, end, rule| Window {
-            start: TextOffset(start),
-            end: TextOffset(end),
-            rule,
-        };
-        Arc::from([
-            window(0x00, 0x01, Rule::Entry),
-            window(0x01, 0x04, Rule::Pushed),
-            window(0x10, 0x11, Rule::Entry),
-            window(0x17, 0x18, Rule::Entry),
-        ])
-    }
-
-    fn run(&self, depth: u32, spins: u64) {
-        // SAFETY: the code is a function of this signature.
-        unsafe {
-            let function: extern "C" fn(u32, u64) = std::mem::transmute(self.start);
-            function(depth, spins);
-        }
-    }
-}
-
 /// Notes the deepest stack and how the walks ended.
 #[derive(Default)]
 struct Seen {
@@ -440,9 +375,49 @@ fn host_deep(depth: u32, inner: &dyn Fn()) -> u32 {
     std::hint::black_box(host_deep(std::hint::black_box(depth - 1), inner)) + 1
 }
 
+/// What threads answered that were asked for their stacks.
+#[derive(Default)]
+struct Answers {
+    count: AtomicU64,
+    /// The most guest frames of one.
+    deepest: AtomicUsize,
+}
+
+impl Answers {
+    fn suffice(&self) -> bool {
+        self.count.load(Ordering::Relaxed) >= 100
+            && self.deepest.load(Ordering::Relaxed) > DEPTH as usize
+    }
+}
+
+/// Asks `threads` for their stacks until it is to stop.
+fn ask(
+    sampler: &Sampler<Seen>,
+    threads: &Mutex<Vec<OsThread>>,
+    stop: &AtomicBool,
+    answers: &Answers,
+) {
+    let capture = ThreadCapture::new().expect("installs");
+    let code = Arc::new(sampler.code());
+    let mut frames = Vec::new();
+    while !stop.load(Ordering::Relaxed) {
+        let threads = threads.lock().expect("no panic").clone();
+        for thread in threads {
+            let within = Duration::from_secs(10);
+            match capture.capture(thread, &code, 1 << 16, within, &mut frames) {
+                Ok(_) => answers.count.fetch_add(1, Ordering::Relaxed),
+                Err(wasmscope_sample::Error::ThreadGone { .. }) => continue,
+                Err(error) => panic!("{error}"),
+            };
+            let guest = |frame: &&wasmscope_sample::Frame| frame.kind == FrameKind::Guest;
+            let guests = frames.iter().filter(guest).count();
+            answers.deepest.fetch_max(guests, Ordering::Relaxed);
+        }
+    }
+}
+
 #[test]
 fn the_handler_neither_allocates_nor_locks() {
-    const DEPTH: u32 = 1000;
     if let Ok(violation) = std::env::var("WASMSCOPE_VIOLATE") {
         let which = VIOLATIONS.iter().position(|known| *known == violation);
         VIOLATION.store(which.expect("known") as c_int, Ordering::Relaxed);
@@ -465,14 +440,23 @@ fn the_handler_neither_allocates_nor_locks() {
                 .add_code(jit.range(), Jit::windows())
                 .expect("nothing there yet");
             let before = HANDLED.load(Ordering::Relaxed);
+            let threads = Mutex::new(Vec::new());
+            let stop = AtomicBool::new(false);
+            let answers = Answers::default();
             std::thread::scope(|scope| {
-                for _ in 0..3 {
+                // The same threads are asked for their stacks as well.
+                let asked = scope.spawn(|| ask(&sampler, &threads, &stop, &answers));
+                let workers = [(); 3].map(|()| {
                     scope.spawn(|| {
                         let guard = sampler.attach_thread().expect("attaches");
+                        let here = OsThread::current().expect("proc");
+                        threads.lock().expect("no panic").push(here);
                         // A number of samples, not a time: machines differ.
                         let enough = before + 600;
                         let mut rounds = 0;
-                        while HANDLED.load(Ordering::Relaxed) < enough && rounds < 100_000 {
+                        while (HANDLED.load(Ordering::Relaxed) < enough || !answers.suffice())
+                            && rounds < 100_000
+                        {
                             jit.run(DEPTH, 50_000);
                             jit.run(3, 50_000);
                             host_deep(50, &|| jit.run(10, 50_000));
@@ -481,11 +465,19 @@ fn the_handler_neither_allocates_nor_locks() {
                             std::hint::black_box(bytes);
                             rounds += 1;
                         }
+                        threads.lock().expect("no panic").retain(|one| *one != here);
                         drop(guard);
-                    });
+                    })
+                });
+                for worker in workers {
+                    worker.join().expect("no panic");
                 }
+                stop.store(true, Ordering::Relaxed);
+                asked.join().expect("no panic");
             });
             assert!(HANDLED.load(Ordering::Relaxed) >= before + 600);
+            assert!(answers.suffice());
+            assert_eq!(answers.deepest.into_inner(), DEPTH as usize + 1);
             let seen = sampler.sink();
             assert!(seen.samples > 0);
             assert_eq!(

@@ -93,7 +93,7 @@ pub use frame::{Cut, End, Frame, FrameKind};
 pub use host_unwind::{HostStep, HostUnwind, NoHost};
 pub use memory::{Memory, MemoryFn, Words};
 pub use text::{Text, Texts};
-pub use walk::walk;
+pub use walk::{walk, walk_left};
 pub use window::Window;
 #[cfg(feature = "classify")]
 pub use windows::Windows;

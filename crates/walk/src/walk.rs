@@ -44,10 +44,40 @@ pub fn walk<A: Architecture>(
     memory: &impl Memory,
     texts: &(impl Texts<A> + ?Sized),
     host: &mut impl HostUnwind<A>,
+    visit: impl FnMut(Frame) -> ControlFlow<()>,
+) -> End {
+    walk_from(registers, false, memory, texts, host, visit)
+}
+
+/// Visits the frames of a stack that was left by a call, newest first: as [`walk`], but
+/// the program counter in `registers` is the return address of that call, and the stack
+/// pointer is as it will be after it. So is a stack that was exchanged for another one.
+///
+/// # Signal safety
+///
+/// As [`walk`].
+#[inline]
+pub fn walk_left<A: Architecture>(
+    registers: A::Registers,
+    memory: &impl Memory,
+    texts: &(impl Texts<A> + ?Sized),
+    host: &mut impl HostUnwind<A>,
+    visit: impl FnMut(Frame) -> ControlFlow<()>,
+) -> End {
+    walk_from(registers, true, memory, texts, host, visit)
+}
+
+#[inline]
+fn walk_from<A: Architecture>(
+    registers: A::Registers,
+    is_return_address: bool,
+    memory: &impl Memory,
+    texts: &(impl Texts<A> + ?Sized),
+    host: &mut impl HostUnwind<A>,
     mut visit: impl FnMut(Frame) -> ControlFlow<()>,
 ) -> End {
     let mut registers = registers;
-    let mut is_return_address = false;
+    let mut is_return_address = is_return_address;
     loop {
         let pc = A::pc(&registers);
         // A return address may be the end of its text, when the call is the last

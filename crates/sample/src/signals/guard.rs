@@ -1,8 +1,6 @@
 //! One thread's attachment to a sampler, from arming its timer to disarming it, and
 //! what a thread can ask about its own.
 
-#![expect(unsafe_code, reason = "gettid is a C function")]
-
 use super::alt_stack::{self, AltStack};
 use super::cpu_clock::thread_cpu_nanos;
 use super::handler::{self, Attachment, Scratch, Shared};
@@ -10,7 +8,7 @@ use super::published::ReaderSlot;
 use super::registry::{Registry, lock};
 use super::ring::Ring;
 use super::stack_memory::StackBounds;
-use super::thread::{Counts, ThreadState, Timing};
+use super::thread::{Counts, ThreadState, Timing, current_tid};
 use super::timer::Timer;
 use crate::{Clock, Error, Options, ThreadId, monotonic_nanos};
 use std::cell::{RefCell, UnsafeCell};
@@ -50,8 +48,7 @@ impl ThreadGuard {
             registry.next += 1;
             let state = Arc::new(ThreadState {
                 id,
-                // SAFETY: gettid has no preconditions.
-                tid: unsafe { libc::gettid() },
+                tid: current_tid(),
                 name: std::thread::current().name().unwrap_or("").to_owned(),
                 interval: options.rate.interval().as_nanos() as u64,
                 stack,

@@ -12,6 +12,7 @@
 
 use super::cpu_clock::thread_cpu_nanos;
 use super::host_run::{HostRun, HostRuns};
+use super::interrupt;
 use super::published::Published;
 use super::record::RecordWriter;
 use super::stack_memory::{MappingQuery, StackMemory};
@@ -174,12 +175,16 @@ extern "C" fn on_signal(
     // attachment; the kernel gives valid `info` and `context` to an SA_SIGINFO
     // handler.
     let ours = unsafe {
-        match (
-            current.as_ref(),
-            info.as_ref(),
-            context.cast::<libc::ucontext_t>().as_ref(),
-        ) {
-            (Some(attachment), Some(info), Some(context)) => on_tick(attachment, info, context),
+        match (info.as_ref(), context.cast::<libc::ucontext_t>().as_ref()) {
+            (Some(info), Some(context)) => match interrupt::token_in(info) {
+                Some(token) => {
+                    interrupt::answer(token, context);
+                    true
+                }
+                None => current
+                    .as_ref()
+                    .is_some_and(|attachment| on_tick(attachment, info, context)),
+            },
             _ => false,
         }
     };
@@ -427,7 +432,8 @@ pub(crate) fn stack_end(end: End) -> StackEnd {
     }
 }
 
-fn interrupted(context: &libc::ucontext_t) -> wasmscope_walk::x86_64::Registers {
+/// Returns the registers that a signal found.
+pub(crate) fn interrupted(context: &libc::ucontext_t) -> wasmscope_walk::x86_64::Registers {
     let registers = &context.uc_mcontext.gregs;
     wasmscope_walk::x86_64::Registers {
         pc: HostPc(registers[libc::REG_RIP as usize] as u64),

@@ -4,6 +4,8 @@
 //! all atomics; the one exception is the host unwinder's cache, which only the
 //! handler touches.
 
+#![expect(unsafe_code, reason = "gettid is a C function")]
+
 use super::cpu_clock::cpu_nanos_of;
 use super::published::ReaderSlot;
 use super::ring::Ring;
@@ -13,6 +15,16 @@ use crate::{Accounting, Clock, Mechanism, ThreadId, ThreadReport, monotonic_nano
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+/// Returns the kernel's number of the calling thread.
+///
+/// # Signal safety
+///
+/// One system call.
+pub(crate) fn current_tid() -> libc::pid_t {
+    // SAFETY: has no preconditions.
+    unsafe { libc::gettid() }
+}
 
 /// The state of one thread. Shared by the thread's guard, its handler and the drain thread.
 #[derive(Debug)]

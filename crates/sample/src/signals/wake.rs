@@ -1,6 +1,6 @@
 //! How a handler wakes the drain thread.
 
-#![expect(unsafe_code, reason = "eventfd, poll, read and write are C functions")]
+#![expect(unsafe_code, reason = "eventfd, ppoll, read and write are C functions")]
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -34,17 +34,25 @@ impl Wake {
 
     /// Waits until woken, at most `period`.
     pub(crate) fn wait(&self, period: Duration) {
+        self.wait_exactly(period.max(Duration::from_millis(1)));
+    }
+
+    /// Waits until woken, at most `period`, which may be zero.
+    pub(crate) fn wait_exactly(&self, period: Duration) {
         let mut poll = libc::pollfd {
             fd: self.0.as_raw_fd(),
             events: libc::POLLIN,
             revents: 0,
         };
-        let timeout = i32::try_from(period.as_millis()).unwrap_or(i32::MAX).max(1);
+        let timeout = libc::timespec {
+            tv_sec: i64::try_from(period.as_secs()).unwrap_or(i64::MAX),
+            tv_nsec: i64::from(period.subsec_nanos()),
+        };
         let mut count = 0u64;
         // SAFETY: one live pollfd; then a read of eight bytes into a live word, from
         // a descriptor that does not block.
         unsafe {
-            libc::poll(&raw mut poll, 1, timeout);
+            libc::ppoll(&raw mut poll, 1, &raw const timeout, std::ptr::null());
             libc::read(self.0.as_raw_fd(), (&raw mut count).cast(), 8);
         }
     }
