@@ -276,7 +276,7 @@ impl ThreadCapture {
         _at_most: usize,
         _within: std::time::Duration,
         _frames: &mut Vec<wasmscope_walk::Frame>,
-    ) -> Result<StackEnd, Error> {
+    ) -> Result<wasmscope_walk::End, Error> {
         match self.never {}
     }
 }

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
 use std::time::Duration;
 use wasmscope_sample::{
-    CodeMap, Error, Frame, FrameKind, Options, OsThread, Rate, Sample, Sampler, Sink, StackEnd,
+    CodeMap, End, Error, Frame, FrameKind, Options, OsThread, Rate, Sample, Sampler, Sink,
     ThreadCapture, ThreadId, ThreadReport,
 };
 
@@ -40,7 +40,7 @@ impl Asking {
         }
     }
 
-    fn stack(&self, thread: OsThread, within: Duration) -> Result<(Vec<Frame>, StackEnd), Error> {
+    fn stack(&self, thread: OsThread, within: Duration) -> Result<(Vec<Frame>, End), Error> {
         let mut frames = Vec::new();
         let end = self
             .capture
@@ -63,8 +63,8 @@ fn start<T: Send + 'static>(
 }
 
 /// Checks that the guest frames are those of one run of the code at some depth.
-fn is_run_of(jit: &Jit, frames: &[Frame], end: StackEnd, depth: usize) -> usize {
-    assert_eq!(end, StackEnd::Root, "{frames:x?}");
+fn is_run_of(jit: &Jit, frames: &[Frame], end: End, depth: usize) -> usize {
+    assert_eq!(end, End::Root, "{frames:x?}");
     let guest: Vec<_> = frames
         .iter()
         .filter(|frame| frame.kind == FrameKind::Guest)
@@ -135,11 +135,7 @@ fn deep_stacks_have_room() {
         .capture
         .capture(thread, &asking.code, 100, LONG, &mut frames)
         .expect("answers");
-    assert_eq!(
-        (frames.len(), end),
-        (100, StackEnd::Cut),
-        "as many as asked"
-    );
+    assert_eq!((frames.len(), end), (100, End::Stopped), "as many as asked");
     joined.join().expect("no panic");
 }
 
@@ -155,7 +151,7 @@ fn a_thread_that_sleeps_answers_and_sleeps_on() {
     });
     for _ in 0..200 {
         let (frames, end) = asking.stack(thread, LONG).expect("answers");
-        assert_eq!(end, StackEnd::Root);
+        assert_eq!(end, End::Root);
         assert!(frames.len() > 3);
     }
     // SAFETY: an open descriptor, and one byte to write.
@@ -169,7 +165,7 @@ fn this_thread_may_ask_itself() {
     let asking = Asking::new(&[]);
     let here = OsThread::current().expect("proc");
     let (frames, end) = asking.stack(here, LONG).expect("answers");
-    assert_eq!(end, StackEnd::Root);
+    assert_eq!(end, End::Root);
     assert!(frames.len() > 5);
 }
 
@@ -195,10 +191,10 @@ fn a_thread_with_hardly_an_alternate_stack_answers() {
         }
     });
     let (_, end) = asking.stack(thread, LONG).expect("with the runtime's");
-    assert_eq!(end, StackEnd::Root);
+    assert_eq!(end, End::Root);
     barrier.wait();
     let (_, end) = asking.stack(thread, LONG).expect("with none");
-    assert_eq!(end, StackEnd::Root);
+    assert_eq!(end, End::Root);
     barrier.wait();
     joined.join().expect("no panic");
 }
@@ -288,7 +284,7 @@ fn a_thread_that_blocks_the_signal_is_an_error_and_late_answers_do_no_harm() {
         go.send(false).expect("listens");
         is_done.recv().expect("answers");
         let (frames, end) = asking.stack(thread, LONG).expect("answers");
-        assert_eq!(end, StackEnd::Root);
+        assert_eq!(end, End::Root);
         assert!(frames.len() > 3);
         go.send(true).expect("listens");
         is_done.recv().expect("answers");

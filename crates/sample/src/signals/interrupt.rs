@@ -22,12 +22,12 @@ mod turns;
 use super::handler::{self, SIGNAL};
 use super::os_thread::OsThread;
 use super::stack_memory::MappingQuery;
-use crate::{CodeMap, Error, StackEnd, monotonic_nanos};
+use crate::{CodeMap, Error, monotonic_nanos};
 use slot::{OwnedSlot, Question, Token};
 use std::sync::Arc;
 use std::time::Duration;
-use wasmscope_walk::Frame;
 use wasmscope_walk::host::HostObjects;
+use wasmscope_walk::{End, Frame};
 
 pub(crate) use slot::answer;
 
@@ -94,7 +94,7 @@ impl ThreadCapture {
         at_most: usize,
         within: Duration,
         frames: &mut Vec<Frame>,
-    ) -> Result<StackEnd, Error> {
+    ) -> Result<End, Error> {
         // It may have been reset to its default since.
         handler::install()?;
         let mut slot = OwnedSlot::take().map_err(Error::Ask)?;

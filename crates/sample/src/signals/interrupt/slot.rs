@@ -16,12 +16,12 @@
     reason = "shares a question with a signal handler; the phase says whose it is"
 )]
 
-use crate::signals::handler::{interrupted, stack_end};
+use crate::signals::handler::interrupted;
 use crate::signals::own_stack::OwnStack;
 use crate::signals::stack_memory::{MappingQuery, StackBounds, StackMemory};
 use crate::signals::thread::current_tid;
 use crate::signals::wake::Wake;
-use crate::{CodeMap, StackEnd, monotonic_nanos};
+use crate::{CodeMap, monotonic_nanos};
 use std::cell::UnsafeCell;
 use std::io;
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
-use wasmscope_walk::{Frame, Native, walk};
+use wasmscope_walk::{End, Frame, Native, walk};
 
 const IDLE: u32 = 0;
 const ASKED: u32 = 1;
@@ -65,7 +65,7 @@ pub(super) struct Question<'a> {
 /// What was answered.
 pub(super) struct Answer<'a> {
     pub(super) frames: &'a [Frame],
-    pub(super) end: StackEnd,
+    pub(super) end: End,
     /// How many nanoseconds the handler took.
     pub(super) took: u64,
 }
@@ -86,7 +86,7 @@ struct Work {
     stack: OwnStack,
     frames: Vec<Frame>,
     room: usize,
-    end: StackEnd,
+    end: End,
     took: u64,
 }
 
@@ -220,7 +220,7 @@ impl Slot {
                 stack: OwnStack::new()?,
                 frames: Vec::new(),
                 room: 0,
-                end: StackEnd::Cut,
+                end: End::LeftGuest,
                 took: 0,
             }),
             answered: Wake::new()?,
@@ -287,13 +287,13 @@ fn record(
     frames: &mut Vec<Frame>,
     room: usize,
     context: &libc::ucontext_t,
-) -> StackEnd {
+) -> End {
     let registers = interrupted(context);
     let memory = StackMemory::at(registers.sp, StackBounds::NONE, &known.query);
     let mut host = HostUnwinder::new(&known.objects, cache);
     // Pushing beyond the capacity would allocate.
     let room = room.min(frames.capacity());
-    let end = walk::<Native>(registers, &memory, &*known.code, &mut host, |frame| {
+    walk::<Native>(registers, &memory, &*known.code, &mut host, |frame| {
         if frames.len() < room {
             frames.push(frame);
         }
@@ -302,8 +302,7 @@ fn record(
         } else {
             ControlFlow::Break(())
         }
-    });
-    stack_end(end)
+    })
 }
 
 #[cfg(test)]
