@@ -163,6 +163,18 @@ impl StackCapture {
     }
 }
 
+impl StackCapture {
+    /// Visits the frames of a stack that was left.
+    pub fn visit_left(
+        &mut self,
+        _left: crate::LeftStack<'_>,
+        _code: &CodeMap,
+        _visit: impl FnMut(wasmscope_walk::Frame) -> std::ops::ControlFlow<()>,
+    ) -> wasmscope_walk::End {
+        match self.never {}
+    }
+}
+
 /// What the walk must know of a guest's code: nothing, where nothing is walked.
 #[derive(Clone, Debug)]
 pub struct GuestWindows;

@@ -81,6 +81,19 @@ impl RawFrame {
     }
 }
 
+/// A copy of a stack that somebody left by a call, to go on with another.
+#[derive(Clone, Copy, Debug)]
+pub struct LeftStack<'a> {
+    /// The return address of that call.
+    pub pc: HostPc,
+    /// The stack pointer after the return.
+    pub sp: u64,
+    /// The frame pointer after the return.
+    pub fp: u64,
+    /// The words from the stack pointer upward, to the stack's end.
+    pub words: &'a [u64],
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -106,7 +106,7 @@ use elsewhere as platform;
 pub use clock::{Clock, Mechanism, Rate};
 pub use code_map::CodeMap;
 pub use error::Error;
-pub use frame::RawFrame;
+pub use frame::{LeftStack, RawFrame};
 pub use now::{monotonic_nanos, thread_cpu_time};
 pub use options::{HostFrames, Options};
 pub use platform::{

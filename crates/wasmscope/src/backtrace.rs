@@ -13,10 +13,13 @@ mod activation;
 mod codes;
 mod frame;
 mod naming;
+mod other_thread;
 mod raw_frame;
 mod stack;
 mod thread;
 mod walker;
+
+pub(crate) use codes::Codes;
 
 pub use activation::{Activation, StoreId};
 pub use frame::{Frame, FrameKind};

@@ -5,12 +5,13 @@
 
 use super::handler::stack_end;
 use super::stack_memory::{MappingQuery, StackBounds, StackMemory};
-use crate::{CodeMap, RawFrame, StackEnd};
+use crate::{CodeMap, LeftStack, RawFrame, StackEnd};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder, here};
-use wasmscope_walk::{End, Frame, FrameKind, Native};
+use wasmscope_walk::x86_64::Registers;
+use wasmscope_walk::{End, Frame, FrameKind, Native, Words};
 
 /// Captures stacks of whatever thread calls it. Making one reads which libraries
 /// are loaded; capturing allocates nothing once `frames` is large enough.
@@ -76,6 +77,20 @@ impl StackCapture {
         let memory = StackMemory::at(registers.sp, StackBounds::NONE, &self.query);
         let mut host = HostUnwinder::new(&self.objects, &mut self.cache);
         wasmscope_walk::walk::<Native>(registers, &memory, code, &mut host, visit)
+    }
+
+    /// Visits the frames of a stack that was left by a call and copied, newest first.
+    pub fn visit_left(
+        &mut self,
+        left: LeftStack<'_>,
+        code: &CodeMap,
+        visit: impl FnMut(Frame) -> ControlFlow<()>,
+    ) -> End {
+        let LeftStack { pc, sp, fp, words } = left;
+        let memory = Words { start: sp, words };
+        let mut host = HostUnwinder::new(&self.objects, &mut self.cache);
+        let registers = Registers { pc, sp, fp };
+        wasmscope_walk::walk_left::<Native>(registers, &memory, code, &mut host, visit)
     }
 }
 

@@ -181,9 +181,13 @@ extern "C" fn on_signal(
                     interrupt::answer(token, context);
                     true
                 }
-                None => current
-                    .as_ref()
-                    .is_some_and(|attachment| on_tick(attachment, info, context)),
+                None => {
+                    let ours = current
+                        .as_ref()
+                        .is_some_and(|attachment| on_tick(attachment, info, context));
+                    interrupt::answer_all(context);
+                    ours
+                }
             },
             _ => false,
         }

@@ -29,15 +29,16 @@ use std::time::Duration;
 use wasmscope_walk::host::HostObjects;
 use wasmscope_walk::{End, Frame};
 
-pub(crate) use slot::answer;
+pub(crate) use slot::{answer, answer_all};
 
 /// What our signals have as `si_code`: below zero, as the kernel asks of programs, and not
 /// one that it or a C library uses.
 const CODE: libc::c_int = -0x5773;
 
-/// After so long a signal that was not answered is sent again, and twice as long each
-/// time: one that finds another SIGPROF pending on its thread is dropped by the kernel.
+/// After so long a signal that was not answered is sent again, and then after twice as long,
+/// up to the longest: somebody else's handler may have swallowed it.
 const AGAIN: Duration = Duration::from_millis(1);
+const LONGEST: Duration = Duration::from_millis(64);
 
 /// Frames that a first question has room for; when a stack is deeper, the thread is asked
 /// again.
@@ -144,7 +145,7 @@ impl ThreadCapture {
             if sent.is_ok() && slot.wait(patience.min(left)) {
                 return Ok(());
             }
-            patience = patience.saturating_mul(2);
+            patience = patience.saturating_mul(2).min(LONGEST);
             if sent.is_ok() && monotonic_nanos() < deadline {
                 continue;
             }

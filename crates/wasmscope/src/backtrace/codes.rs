@@ -18,11 +18,11 @@ pub(super) struct Known {
 }
 
 /// All guests that are registered at a time, sorted by the address of their code.
-pub(super) struct Codes {
+pub(crate) struct Codes {
     /// Differs from that of every other list of the process; never 0.
-    pub(super) generation: u64,
+    pub(crate) generation: u64,
     /// What a walk needs: addresses alone, nothing of the guests.
-    pub(super) map: Arc<CodeMap>,
+    pub(crate) map: Arc<CodeMap>,
     known: Vec<Known>,
 }
 

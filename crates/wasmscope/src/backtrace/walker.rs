@@ -241,15 +241,15 @@ impl Walker {
         lock(&self.shared.names).name(backtrace, self.shared.shown, frames);
     }
 
-    /// Makes a backtrace of frames that were walked elsewhere, newest first.
-    #[allow(dead_code, reason = "for walks of other threads")]
+    /// Makes a backtrace of frames that were walked elsewhere, newest first, with this code.
     pub(crate) fn assemble(
         &self,
+        codes: Arc<Codes>,
         frames: impl IntoIterator<Item = RawFrame>,
         end: BacktraceEnd,
     ) -> Backtrace {
         let mut backtrace = Backtrace::empty();
-        self.prepare(&mut backtrace);
+        backtrace.codes = Some(codes);
         let omits = self.shared.shown.host_frames == HostFrames::Omit;
         for frame in frames {
             if omits {
@@ -262,10 +262,10 @@ impl Walker {
         backtrace
     }
 
-    /// Returns the guests' code that is known now, for walks elsewhere.
-    #[allow(dead_code, reason = "for walks of other threads")]
-    pub(crate) fn code(&self) -> Arc<wasmscope_sample::CodeMap> {
-        Arc::clone(&lock(&self.shared.codes).codes.map)
+    /// Returns the guests' code that is known now, for walks elsewhere. It stays mapped for as
+    /// long as somebody has it.
+    pub(crate) fn codes(&self) -> Arc<Codes> {
+        Arc::clone(&lock(&self.shared.codes).codes)
     }
 
     /// Empties a backtrace, and gives it the guests that are known now.

@@ -45,6 +45,9 @@ const MOST: usize = 64;
 /// All slots that were ever made, by number.
 static SLOTS: [AtomicPtr<Slot>; MOST] = [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST];
 
+/// How many questions are open, or were and are being closed.
+static OPEN: AtomicU32 = AtomicU32::new(0);
+
 /// Which of them somebody has.
 static TAKEN: Mutex<u64> = Mutex::new(0);
 
@@ -105,6 +108,8 @@ unsafe impl Sync for Slot {}
 pub(super) struct OwnedSlot {
     index: usize,
     slot: &'static Slot,
+    /// Whether it has been asked since it was taken.
+    is_open: bool,
 }
 
 impl OwnedSlot {
@@ -127,7 +132,11 @@ impl OwnedSlot {
                 }
             };
             *taken |= 1 << index;
-            return Ok(Self { index, slot });
+            return Ok(Self {
+                index,
+                slot,
+                is_open: false,
+            });
         }
         Err(io::Error::new(
             io::ErrorKind::QuotaExceeded,
@@ -156,8 +165,11 @@ impl OwnedSlot {
         // What an answer to an earlier question may have left.
         slot.answered.wait_exactly(Duration::ZERO);
         let number = (state & !PHASE).wrapping_add(QUESTION);
-        slot.state.store(number | ASKED, Ordering::Release);
-        Token((self.index as u64) << 32 | u64::from(number))
+        if !std::mem::replace(&mut self.is_open, true) {
+            OPEN.fetch_add(1, Ordering::SeqCst);
+        }
+        slot.state.store(number | ASKED, Ordering::SeqCst);
+        token(self.index, number)
     }
 
     /// Waits for the answer and tells whether it is there.
@@ -198,6 +210,9 @@ impl OwnedSlot {
 
 impl Drop for OwnedSlot {
     fn drop(&mut self) {
+        if self.is_open {
+            OPEN.fetch_sub(1, Ordering::SeqCst);
+        }
         if self.slot.phase() != ANSWERING {
             // SAFETY: in the other phases the slot's work is its owner's; a question that
             // is open still was withdrawn by whoever opened it.
@@ -279,6 +294,34 @@ pub(crate) fn answer(token: Token, context: &libc::ucontext_t) {
     *took = monotonic_nanos().wrapping_sub(begin);
     slot.state.store(number | ANSWERED, Ordering::Release);
     slot.answered.wake();
+}
+
+/// Answers all open questions that ask this thread. The kernel drops a signal that finds
+/// another of its number pending for its thread, as that of a sampler's timer often is: then
+/// the other one says that there may be a question.
+///
+/// # Signal safety
+///
+/// As [`answer`].
+pub(crate) fn answer_all(context: &libc::ucontext_t) {
+    if OPEN.load(Ordering::SeqCst) == 0 {
+        return;
+    }
+    for (index, place) in SLOTS.iter().enumerate() {
+        // SAFETY: slots are never freed.
+        let Some(slot) = (unsafe { place.load(Ordering::Acquire).as_ref() }) else {
+            // They are made in order.
+            return;
+        };
+        let state = slot.state.load(Ordering::SeqCst);
+        if state & PHASE == ASKED {
+            answer(token(index, state & !PHASE), context);
+        }
+    }
+}
+
+fn token(index: usize, number: u32) -> Token {
+    Token((index as u64) << 32 | u64::from(number))
 }
 
 fn record(
