@@ -292,3 +292,30 @@ impl ThreadCapture {
         match self.never {}
     }
 }
+
+/// Gets the stack of a thread whose process is about to end; never on this platform.
+pub trait FatalReport: Send + Sync {
+    /// Returns the guests' code.
+    fn code(&self) -> &CodeMap;
+
+    /// Says which signal it is.
+    fn begin(&self, signal: i32, tid: u32);
+
+    /// Visits a frame.
+    fn frame(&self, frame: wasmscope_walk::Frame);
+
+    /// Says how the walk ended.
+    fn end(&self, end: wasmscope_walk::End);
+}
+
+/// Does nothing: there are no such reports on this platform.
+///
+/// # Errors
+///
+/// [`Error::Platform`], unless there is to be none.
+pub fn set_fatal_report(report: Option<std::sync::Arc<dyn FatalReport>>) -> Result<(), Error> {
+    report.map_or(Ok(()), |_| Err(Error::Platform))
+}
+
+/// Does nothing: there are no such reports on this platform.
+pub fn report_this_thread() {}

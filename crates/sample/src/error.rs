@@ -65,6 +65,9 @@ pub enum Error {
     /// A thread could not be asked for its stack.
     #[error("ask a thread for its stack")]
     Ask(#[source] io::Error),
+    /// The handlers for signals that end the process could not be installed.
+    #[error("install the signal handlers that report crashes")]
+    Fatal(#[source] io::Error),
     /// The code overlaps code that is registered.
     #[error("register code at {start}: it overlaps code that is registered already")]
     CodeOverlaps {

@@ -110,8 +110,9 @@ pub use frame::{LeftStack, RawFrame};
 pub use now::{monotonic_nanos, thread_cpu_time};
 pub use options::{HostFrames, Options};
 pub use platform::{
-    GuestWindows, OsThread, Sampler, SinkAccess, StackCapture, ThreadCapture, ThreadGuard,
-    current_thread, find_windows, is_attached, set_label,
+    FatalReport, GuestWindows, OsThread, Sampler, SinkAccess, StackCapture, ThreadCapture,
+    ThreadGuard, current_thread, find_windows, is_attached, report_this_thread, set_fatal_report,
+    set_label,
 };
 pub use report::{Accounting, ThreadId, ThreadReport};
 pub use sample::{Sample, Sink, StackEnd};

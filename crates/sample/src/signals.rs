@@ -4,6 +4,7 @@
 mod alt_stack;
 mod capture;
 mod cpu_clock;
+mod fatal;
 mod guard;
 mod guest_windows;
 mod handler;
@@ -22,6 +23,7 @@ mod timer;
 mod wake;
 
 pub use capture::StackCapture;
+pub use fatal::{FatalReport, report_this_thread, set_fatal_report};
 pub use guard::{ThreadGuard, current_thread, is_attached, set_label};
 pub use guest_windows::{GuestWindows, find_windows};
 pub use interrupt::ThreadCapture;

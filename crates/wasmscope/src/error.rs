@@ -116,6 +116,9 @@ pub enum Error {
          Listening::guard_async, and build that Listening without guarded_exports"
     )]
     GuardedOnFiber,
+    /// A [`Watchdog`](crate::Watchdog) could not start its thread.
+    #[error("start the watchdog's thread")]
+    Watchdog(#[source] std::io::Error),
     /// The sampler said no.
     #[error("sample: {0}")]
     Sample(#[source] wasmscope_sample::Error),

@@ -53,6 +53,7 @@ mod profiler;
 mod recording;
 mod selection;
 mod stacks;
+mod watchdog;
 
 pub use backtrace::{
     Activation, Backtrace, BacktraceEnd, Frame, FrameKind, RawFrame, RawFrameKind, StoreId,
@@ -80,3 +81,4 @@ pub use wasmscope_listen as listen;
 pub use wasmscope_profile as profile;
 pub use wasmscope_profile::{Format, Profile};
 pub use wasmscope_sample::{Clock, Cut, HostFrames, Mechanism, OsThread, Rate, ThreadGuard};
+pub use watchdog::{Overrun, Watchdog, Watched};

@@ -8,3 +8,4 @@
 mod call_graph;
 mod others;
 mod waiting;
+mod watched;
