@@ -265,13 +265,14 @@ fn tasks_that_are_resumed_all_the_while_have_true_stacks_or_none() {
     let setting = setting(TASKS as usize);
     setting.host.yields.store(true, Ordering::Relaxed);
     let runtime = runtime();
-    let end = Instant::now() + Duration::from_secs(4);
+    let stop = Arc::new(AtomicBool::new(false));
     let calls: Vec<_> = (0..TASKS)
         .map(|task| {
             let (engine, pre) = (setting.engine.clone(), setting.pre.clone());
+            let stop = stop.clone();
             runtime.spawn(async move {
                 let mut seed = task;
-                while Instant::now() < end {
+                while !stop.load(Ordering::Relaxed) {
                     let numbers = (0..50).map(|turn| number(seed.wrapping_add(turn * 977)));
                     Setting::call(engine.clone(), pre.clone(), task, numbers.collect()).await;
                     seed = seed.wrapping_mul(31).wrapping_add(7);
@@ -281,7 +282,7 @@ fn tasks_that_are_resumed_all_the_while_have_true_stacks_or_none() {
         .collect();
     let valid: std::collections::HashSet<_> = (0..DIGITS.pow(LEVELS as u32)).map(path).collect();
     let (mut suspended, mut running, mut said) = (0u64, 0u64, 0u64);
-    while Instant::now() < end {
+    while suspended < 20_000 || said < 100 {
         let before: Vec<_> = setting
             .host
             .says
@@ -316,11 +317,11 @@ fn tasks_that_are_resumed_all_the_while_have_true_stacks_or_none() {
             }
         }
     }
+    stop.store(true, Ordering::Relaxed);
     for call in calls {
         runtime.block_on(call).unwrap();
     }
-    assert!(suspended > 1000, "{suspended}, and {running} ran");
-    assert!(said > 100, "{said}");
+    assert!(running < suspended, "{running} of {suspended}: most wait");
 }
 
 #[test]
