@@ -35,9 +35,8 @@ pub enum FailureCause {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Extent {
-    /// All that the engine recorded. wasmtime 48 itself records the activations of the store
-    /// that failed, and none that is older than a host function that the host called by its
-    /// `Func`.
+    /// All that the engine recorded: the frames of the store that failed. Other stores whose
+    /// guests are on the same stack are as opaque as the host.
     Whole,
     /// The newest frames. The engine names as many as `Config::wasm_backtrace_max_frames`
     /// says, 20 unless set, and what it recorded beyond them could not be read.

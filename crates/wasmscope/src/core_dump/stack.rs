@@ -2,7 +2,7 @@
 
 use crate::Guest;
 use crate::code::{Code, Place, Resolved};
-use crate::failure::recorded;
+use crate::failure::recorded::{self, Recorded};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextOffset, WasmOffset};
@@ -115,7 +115,7 @@ impl Modules {
     /// those of the frames that it gives.
     pub(super) fn stack(&self, backtrace: &WasmBacktrace) -> Stack {
         let given = backtrace.frames();
-        let recorded = recorded::addresses(backtrace).unwrap_or_default();
+        let recorded = recorded::frames(backtrace).unwrap_or_default();
         let starts = self.starts(given);
         if !self.agree(&recorded, given) {
             let mut known = HashMap::new();
@@ -133,8 +133,10 @@ impl Modules {
         }
         // The newest may be where a trap happened; all others are return addresses.
         let newest = given.first().and_then(|frame| self.given(frame));
-        let older = recorded.get(usize::from(!given.is_empty())..);
-        let older = self.recorded(older.unwrap_or_default(), &starts);
+        let older = recorded.iter().skip(usize::from(!given.is_empty()));
+        let older = older.filter(|frame| !frame.is_repeated);
+        let older: Vec<HostPc> = older.map(|frame| frame.pc).collect();
+        let older = self.recorded(&older, &starts);
         Stack {
             frames: newest.into_iter().chain(older).collect(),
             cut: false,
@@ -159,8 +161,8 @@ impl Modules {
     }
 
     /// Tells whether recorded addresses are those of the frames that the engine gives.
-    fn agree(&self, recorded: &[HostPc], given: &[FrameInfo]) -> bool {
-        let same = |(position, (pc, frame)): (usize, (&HostPc, &FrameInfo))| {
+    fn agree(&self, recorded: &[Recorded], given: &[FrameInfo]) -> bool {
+        let same = |(position, (recorded, frame)): (usize, (&Recorded, &FrameInfo))| {
             let is = |pc: u64| {
                 self.function_at(pc).is_some_and(|function| {
                     let of = self.modules.get(function.module);
@@ -168,7 +170,8 @@ impl Modules {
                         && of.is_some_and(|of| Module::same(&of.module, frame.module()))
                 })
             };
-            is(pc.0.wrapping_sub(1)) || position == 0 && is(pc.0)
+            let pc = recorded.pc.0;
+            is(pc.wrapping_sub(1)) || position == 0 && is(pc)
         };
         recorded.len() >= given.len() && recorded.iter().zip(given).enumerate().all(same)
     }

@@ -1,6 +1,6 @@
 //! Knows guests, and turns errors into failures.
 
-use super::recorded;
+use super::recorded::{self, Recorded};
 use super::{Extent, Failure, FailureCause};
 use crate::code::{Code, Place, Resolved, ResolvedFunction};
 use crate::{Error, Frame, FrameKind, Guest};
@@ -129,9 +129,12 @@ impl Explainer {
             cause,
             codes: &codes,
         };
-        let whole = recorded::addresses(backtrace)
-            .map(|addresses| naming.places(&addresses))
-            .and_then(|places| naming.checked(places, given));
+        let whole = recorded::frames(backtrace).and_then(|recorded| {
+            let places = naming.checked(naming.places(&recorded), given)?;
+            let frames = places.into_iter().zip(recorded);
+            let once = frames.filter(|(_, recorded)| !recorded.is_repeated);
+            Some(once.map(|(at, _)| at).collect::<Vec<At>>())
+        });
         match whole {
             Some(places) => {
                 let mut frames = naming.frames(&places);
@@ -200,8 +203,8 @@ struct Naming<'a> {
 
 impl Naming<'_> {
     /// Finds the code of each address. All are taken to be return addresses.
-    fn places(&self, addresses: &[HostPc]) -> Vec<At> {
-        let place = |pc: &HostPc| {
+    fn places(&self, recorded: &[Recorded]) -> Vec<At> {
+        let place = |pc: HostPc| {
             let before = HostPc(pc.0.wrapping_sub(1));
             let after = self
                 .codes
@@ -214,9 +217,9 @@ impl Naming<'_> {
             };
             Some(At::Code(number, place))
         };
-        addresses
+        recorded
             .iter()
-            .map(|pc| place(pc).unwrap_or(At::Unknown(*pc)))
+            .map(|frame| place(frame.pc).unwrap_or(At::Unknown(frame.pc)))
             .collect()
     }
 

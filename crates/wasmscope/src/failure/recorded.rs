@@ -14,6 +14,7 @@
 //! does hand out. Names of guests are in that text as well, before that field; so the last
 //! place where the field begins is the one that counts.
 
+use std::collections::HashSet;
 use std::fmt::{self, Write as _};
 use wasmscope_address::HostPc;
 use wasmtime::WasmBacktrace;
@@ -21,11 +22,33 @@ use wasmtime::WasmBacktrace;
 /// How the field begins, with the name that it has.
 const FIELD: &[u8] = b"_runtime_trace: Backtrace([";
 
-/// Returns the address of each frame, newest first, or `None` when they cannot be read.
-pub(crate) fn addresses(backtrace: &WasmBacktrace) -> Option<Vec<HostPc>> {
+/// A frame that the engine recorded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Recorded {
+    pub(crate) pc: HostPc,
+    /// Whether the same frame was there before. Where the host called a function of its own by
+    /// its `Func`, the engine records what stands below that function twice.
+    pub(crate) is_repeated: bool,
+}
+
+/// Returns each frame, newest first, or `None` when they cannot be read.
+pub(crate) fn frames(backtrace: &WasmBacktrace) -> Option<Vec<Recorded>> {
     let mut reader = Reader::default();
     write!(reader, "{backtrace:?}").ok()?;
-    reader.finish()
+    let mut seen = HashSet::new();
+    let frames = reader.finish()?.into_iter();
+    let frames = frames.map(|frame| Recorded {
+        pc: HostPc(frame.pc),
+        is_repeated: !seen.insert(frame),
+    });
+    Some(frames.collect())
+}
+
+/// The numbers of a frame. No two frames of one stack have the same frame pointer.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+struct Numbers {
+    pc: u64,
+    fp: u64,
 }
 
 /// Reads the text as it is written, so that it is never in memory as a whole.
@@ -33,7 +56,7 @@ pub(crate) fn addresses(backtrace: &WasmBacktrace) -> Option<Vec<HostPc>> {
 struct Reader {
     /// How much of [`FIELD`] was there.
     matched: usize,
-    frames: Vec<HostPc>,
+    frames: Vec<Numbers>,
     state: State,
 }
 
@@ -43,8 +66,12 @@ enum State {
     /// Not in it, or in what only looked like it.
     #[default]
     Outside,
-    /// Has read this much of a frame's text, and this number before it.
-    Frame { part: usize, at: usize, pc: u64 },
+    /// Has read this much of a part of a frame's text, and these numbers.
+    Frame {
+        part: usize,
+        at: usize,
+        numbers: Numbers,
+    },
     /// Behind the list's bracket, with this much of the text's end read.
     End(usize),
 }
@@ -57,7 +84,7 @@ const BETWEEN: &[u8] = b", ";
 const END: &[u8] = b") }";
 
 impl Reader {
-    fn finish(self) -> Option<Vec<HostPc>> {
+    fn finish(self) -> Option<Vec<Numbers>> {
         (self.state == State::End(END.len())).then_some(self.frames)
     }
 
@@ -74,7 +101,7 @@ impl Reader {
             self.state = State::Frame {
                 part: 0,
                 at: 0,
-                pc: 0,
+                numbers: Numbers::default(),
             };
         }
     }
@@ -84,42 +111,52 @@ impl Reader {
             State::Outside => State::Outside,
             State::End(at) if END.get(at) == Some(&byte) => State::End(at + 1),
             State::End(_) => State::Outside,
-            State::Frame { part, at, pc } => self.in_frame(part, at, pc, byte),
+            State::Frame { part, at, numbers } => self.in_frame(part, at, numbers, byte),
         }
     }
 
-    fn in_frame(&mut self, part: usize, at: usize, pc: u64, byte: u8) -> State {
+    fn in_frame(&mut self, part: usize, at: usize, numbers: Numbers, byte: u8) -> State {
         let text = PARTS.get(part).copied().unwrap_or(BETWEEN);
         let is_first = part == 0 && at == 0 && self.frames.is_empty();
         match (text.get(at), byte) {
             (Some(expected), _) if *expected == byte => State::Frame {
                 part,
                 at: at + 1,
-                pc,
+                numbers,
             },
-            // A number, of which only the first is kept.
-            (None, b'0'..=b'9') if part == 0 => {
-                let digit = u64::from(byte - b'0');
-                match pc.checked_mul(10).and_then(|pc| pc.checked_add(digit)) {
-                    Some(pc) => State::Frame { part, at, pc },
-                    None => State::Outside,
-                }
-            }
-            (None, b'0'..=b'9') if part == 1 => State::Frame { part, at, pc },
-            // The frame's bracket closes: between frames, or behind the last.
-            (None, _) if part < 2 => self.in_frame(part + 1, 0, pc, byte),
+            (None, b'0'..=b'9') if part < 2 => match numbers.with_digit(part, byte) {
+                Some(numbers) => State::Frame { part, at, numbers },
+                None => State::Outside,
+            },
+            // The number ends.
+            (None, _) if part < 2 => self.in_frame(part + 1, 0, numbers, byte),
+            // The frame's bracket has closed: another frame follows, or none.
             (None, _) if part == 2 => {
-                self.frames.push(HostPc(pc));
+                self.frames.push(numbers);
                 match byte {
                     b']' => State::End(0),
-                    _ => self.in_frame(3, 0, 0, byte),
+                    _ => self.in_frame(3, 0, Numbers::default(), byte),
                 }
             }
             // Behind what stands between two frames.
-            (None, _) => self.in_frame(0, 0, 0, byte),
+            (None, _) => self.in_frame(0, 0, numbers, byte),
             (Some(_), b']') if is_first => State::End(0),
             (Some(_), _) => State::Outside,
         }
+    }
+}
+
+impl Numbers {
+    /// Adds a digit to the first or second number; `None` when that is too large.
+    fn with_digit(mut self, part: usize, digit: u8) -> Option<Self> {
+        let number = if part == 0 {
+            &mut self.pc
+        } else {
+            &mut self.fp
+        };
+        let digit = u64::from(digit - b'0');
+        *number = number.checked_mul(10)?.checked_add(digit)?;
+        Some(self)
     }
 }
 
@@ -137,7 +174,7 @@ mod tests {
     fn read(text: &str) -> Option<Vec<u64>> {
         let mut reader = Reader::default();
         reader.write_str(text).unwrap();
-        Some(reader.finish()?.into_iter().map(|pc| pc.0).collect())
+        Some(reader.finish()?.into_iter().map(|frame| frame.pc).collect())
     }
 
     const EMPTY: &str = "WasmBacktrace { wasm_trace: [], _runtime_trace: Backtrace([]) }";

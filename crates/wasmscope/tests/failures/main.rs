@@ -6,4 +6,5 @@
 mod deep;
 mod engine;
 mod inlined;
+mod stacks;
 mod ways;
