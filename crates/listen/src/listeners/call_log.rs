@@ -9,7 +9,12 @@
 //!
 //! `==>` marks functions of the host. An aborted call closes with its cause, a tail call
 //! with `tail call`. Values are written as they are; what they mean to WASI is not known
-//! here.
+//! here. A component function has its own values, the beginning of long ones:
+//!
+//! ```text
+//! ==> wasi:cli/environment@0.2.0#get-arguments()
+//! <== ["app", "--fast"]
+//! ```
 
 use std::fmt::{self, Write as _};
 use std::io::{self, Write};
@@ -19,6 +24,7 @@ use super::{Scopes, lock};
 use crate::boxed::BoxListener;
 use crate::call::Call;
 use crate::cause::Cause;
+use crate::component::{self, LiftError, Limits};
 use crate::definition::{Definition, FunctionKind};
 use crate::factory::Factory;
 use crate::listener::{Close, Listener};
@@ -154,6 +160,13 @@ impl<W: Write + Send + 'static> Lines<W> {
                 FunctionKind::Host => "<==",
             });
             match close {
+                Close::Return(results) if definition.component.is_some() => {
+                    match call.component_results(results, &Limits::SHORT) {
+                        Some(Ok(values)) if values.is_empty() => Ok(()),
+                        Some(values) => write_component_values(line, " ", [""], values),
+                        None => line.write_str(" later"),
+                    }
+                }
                 Close::Return(results) => match results.len() {
                     0 => Ok(()),
                     1 => write_values(line, " ", results, &definition.result_names),
@@ -190,7 +203,13 @@ impl<W: Write + Send + 'static> Listener for Lines<W> {
                     FunctionKind::Host => "==>",
                 };
                 write!(line, "{arrow} {definition}")?;
-                write_values(line, "(", call.params(), &definition.param_names)?;
+                match (call.component_params(&Limits::SHORT), &definition.component) {
+                    (Some(values), Some(function)) => {
+                        let names = function.ty.params().iter().map(|(name, _)| &**name);
+                        write_component_values(line, "(", names, values)?;
+                    }
+                    _ => write_values(line, "(", call.params(), &definition.param_names)?,
+                }
                 line.write_char(')')
             });
         }
@@ -226,6 +245,27 @@ fn write_values(
             write!(line, "{name}=")?;
         }
         write!(line, "{value}")?;
+    }
+    Ok(())
+}
+
+/// Writes `start`, then a component function's values between commas, or why there are
+/// none.
+fn write_component_values<'n>(
+    line: &mut String,
+    start: &str,
+    names: impl IntoIterator<Item = &'n str>,
+    values: Result<Vec<component::Value>, LiftError>,
+) -> fmt::Result {
+    line.write_str(start)?;
+    let values = match values {
+        Ok(values) => values,
+        Err(error) => return write!(line, "{error}"),
+    };
+    for (i, (name, value)) in names.into_iter().zip(values).enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        let equals = if name.is_empty() { "" } else { "=" };
+        write!(line, "{comma}{name}{equals}{value:#}")?;
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
+use wasmscope_listen::component::{ComponentFunction, Direction, FunctionType, Type};
 use wasmscope_listen::fake::Guest;
 use wasmscope_listen::listeners::{CallLog, Scopes};
 use wasmscope_listen::{Cause, Definition, Factory, FuncIndex, Value, ValueType};
@@ -200,4 +201,42 @@ fn deep_recursion_is_indented_no_further() {
         .chain((0..150).rev())
         .map(|depth: usize| depth.min(100));
     assert!(indents.eq(expected));
+}
+
+#[test]
+fn component_functions_have_their_own_values() {
+    let ty = FunctionType::new(
+        [("name", Type::STRING), ("bytes", Type::list(Type::U8))],
+        Some(Type::option(Type::STRING)),
+    );
+    let greet = ComponentFunction::new(Direction::Import, "greet", ty).of_interface("a:b/c@1.0.0");
+    let mut stop = greet.clone();
+    stop.name = "stop".to_owned();
+    stop.ty = FunctionType::new::<&str>([], None).into();
+    let functions = [
+        Definition::guest(MAIN).of_component(greet),
+        Definition::guest(INNER).of_component(stop),
+    ];
+    let page = Page::default();
+    let log = CallLog::new(page.clone());
+    let mut guest = Guest::new(functions, &log);
+    guest.instance.memories.push(b"ann\n".to_vec());
+    for length in [4, 9] {
+        let params = [0, 3, 0, length, 100].map(Value::I32);
+        let ended = guest.call(MAIN, &params, |guest| {
+            guest.call(INNER, &[], |_| Ok(vec![]))
+        });
+        assert!(ended.is_ok());
+    }
+    assert_eq!(
+        page.text(),
+        "==> a:b/c@1.0.0#greet(name=\"ann\",bytes=b\"ann\\n\")\n\
+         \t==> a:b/c@1.0.0#stop()\n\
+         \t<==\n\
+         <== failed to lift `result`: 12 bytes at 0x64 are out of bounds\n\
+         ==> a:b/c@1.0.0#greet(failed to lift `bytes`: 9 bytes at 0x0 are out of bounds)\n\
+         \t==> a:b/c@1.0.0#stop()\n\
+         \t<==\n\
+         <== failed to lift `result`: 12 bytes at 0x64 are out of bounds\n"
+    );
 }
