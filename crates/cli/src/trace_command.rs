@@ -11,11 +11,12 @@ use crate::select;
 use crate::terminal;
 use crate::trace_file::TraceFile;
 use crate::waiting::Running;
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use std::io::{self, Write as _};
-use wasmscope::Listening;
+use wasmscope::{Listened, ListenedComponent, Listening};
 use wasmscope_listen::Definition;
 use wasmscope_trace::Tracer;
+use wasmtime::Engine;
 use wasmtime_wasi::I32Exit;
 
 /// Runs the subcommand and returns the program's exit status.
@@ -38,28 +39,21 @@ pub(crate) fn run(args: Box<TraceArgs>) -> Result<i32> {
 
 fn trace(plan: &TracePlan, progress: &mut Progress) -> Result<i32> {
     let file = GuestFile::read(&plan.guest.file)?;
-    if file.kind == Kind::Component {
-        bail!(
-            "{}: this is a component; only core modules can be traced so far",
-            file.name
-        );
-    }
     progress.phase(&format!("compiling {}", file.name));
     let engine = engine::new(&plan.guest.settings)?;
     let tracer = tracer(plan, &file.name, file.kind);
     let listening = Listening::builder(tracer.clone())
         .exit_status(|error| error.downcast_ref::<I32Exit>().map(|exit| exit.0))
         .build();
-    let listened = listening
-        .compile(&engine, file.bytes.clone())
+    let listened = Traced::compile(&listening, &engine, &file)
         .map_err(|error| anyhow!("{}: failed to {error}", file.name))?;
-    if listened.probed().len() == 0 && !plan.quiet {
+    if !listened.has_probes() && !plan.quiet {
         terminal::warning(&format!(
             "{}: no function is traced: --functions or --imports leaves none",
             file.name
         ));
     }
-    let compiled = Compiled::Module(listened.module().clone());
+    let compiled = listened.compiled();
     let watch = Watch::Listening(listening);
     let running = Running::start(&plan.guest, &file.name, &compiled, watch, progress)?;
     let end = running.wait(progress, || format!("{} calls", tracer.counts().opens));
@@ -69,15 +63,67 @@ fn trace(plan: &TracePlan, progress: &mut Progress) -> Result<i32> {
         true => tracer.finish(),
         false => Ok(tracer.counts()),
     };
+    if listened.lost() > 0 && !plan.quiet {
+        terminal::warning(&format!(
+            "{}: {} calls within realloc or post-return are not in the trace: there was no room \
+             to keep them until they could be told",
+            file.name,
+            listened.lost()
+        ));
+    }
     let status = end.report(&file.name, plan.quiet, true)?;
     finished.map_err(|error| exit::with_status(exit::NOT_WRITTEN, format!("failed to {error}")))?;
     Ok(status)
 }
 
+/// A guest with probes. It is kept as long as the guest runs.
+enum Traced {
+    Module(Listened),
+    Component(ListenedComponent),
+}
+
+impl Traced {
+    fn compile(
+        listening: &Listening,
+        engine: &Engine,
+        file: &GuestFile,
+    ) -> Result<Self, wasmscope::Error> {
+        let bytes = file.bytes.clone();
+        match file.kind {
+            Kind::Module => listening.compile(engine, bytes).map(Self::Module),
+            Kind::Component => listening
+                .compile_component(engine, bytes)
+                .map(Self::Component),
+        }
+    }
+
+    fn has_probes(&self) -> bool {
+        match self {
+            Self::Module(module) => module.probed().len() > 0,
+            Self::Component(component) => component.probed().next().is_some(),
+        }
+    }
+
+    fn compiled(&self) -> Compiled {
+        match self {
+            Self::Module(module) => Compiled::Module(module.module().clone()),
+            Self::Component(component) => Compiled::Component(component.component().clone()),
+        }
+    }
+
+    /// Returns how many events could not be kept until they could be told.
+    fn lost(&self) -> u64 {
+        match self {
+            Self::Module(_) => 0,
+            Self::Component(component) => component.lost(),
+        }
+    }
+}
+
 fn tracer(plan: &TracePlan, title: &str, kind: Kind) -> Tracer {
     let select = match kind {
         Kind::Component => plan.select.clone().of_component(),
-        _ => plan.select.clone(),
+        Kind::Module => plan.select.clone(),
     };
     let mut builder = Tracer::builder()
         .title(title)

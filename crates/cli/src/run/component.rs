@@ -93,12 +93,12 @@ pub(super) fn run(call: &Call, component: &Component, host: ComponentHost) -> En
 /// Links the component and finds what to call.
 fn entry(call: &Call, component: &Component) -> Result<Entry> {
     let mut linker = Linker::<ComponentHost>::new(component.engine());
-    let linked = wasmtime_wasi::p2::add_to_linker_sync(&mut linker).and_then(|()| {
-        match call.unknown_imports {
+    let linked = wasmtime_wasi::p2::add_to_linker_sync(&mut linker)
+        .and_then(|()| call.watch.link_component(&mut linker))
+        .and_then(|()| match call.unknown_imports {
             UnknownImports::Trap => linker.define_unknown_imports_as_traps(component),
             UnknownImports::Refuse | UnknownImports::Default => Ok(()),
-        }
-    });
+        });
     linked.map_err(|error| anyhow!("{}: {}", call.name, chain(&error)))?;
     if call.unknown_imports == UnknownImports::Default {
         return Err(exit::usage(

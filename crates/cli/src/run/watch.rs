@@ -3,7 +3,7 @@
 use super::{Ending, Failures};
 use std::time::Duration;
 use wasmscope::{Listening, MemoryTrack, Profiler};
-use wasmtime::{Linker, Store};
+use wasmtime::{Linker, Store, component};
 
 /// Who watches.
 #[derive(Clone, Debug)]
@@ -52,6 +52,17 @@ impl Watch {
         match self {
             Self::Profiler { .. } | Self::Failures(_) => Ok(()),
             Self::Listening(listening) => listening.add_to_linker(linker),
+        }
+    }
+
+    /// As [`Self::link`], for components.
+    pub(super) fn link_component<T: 'static>(
+        &self,
+        linker: &mut component::Linker<T>,
+    ) -> wasmtime::Result<()> {
+        match self {
+            Self::Profiler { .. } | Self::Failures(_) => Ok(()),
+            Self::Listening(listening) => listening.add_to_component_linker(linker),
         }
     }
 
