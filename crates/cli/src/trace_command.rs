@@ -43,6 +43,8 @@ fn trace(plan: &TracePlan, progress: &mut Progress) -> Result<i32> {
     let engine = engine::new(&plan.guest.settings)?;
     let tracer = tracer(plan, &file.name, file.kind);
     let listening = Listening::builder(tracer.clone())
+        // Where an adapter gives WASI p1 to core modules, what they point at is decoded.
+        .component_memory(file.kind == Kind::Component)
         .exit_status(|error| error.downcast_ref::<I32Exit>().map(|exit| exit.0))
         .build();
     let listened = Traced::compile(&listening, &engine, &file)

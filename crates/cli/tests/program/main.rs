@@ -15,3 +15,4 @@ mod real;
 mod system;
 mod terminal;
 mod trace;
+mod trace_components;

@@ -5,18 +5,26 @@ use crate::expected::{cases, check_profile, kept};
 use crate::program::{Place, guest};
 use std::io::Write;
 
+/// Tells whether a program is not there, and then says so loudly.
+pub(crate) fn is_missing(file: &str) -> bool {
+    if guest(file).exists() {
+        return false;
+    }
+    let text = format!("SKIPPED: guests/{file} is not there; run guests/fetch-real");
+    assert!(
+        std::env::var_os("WASMSCOPE_REQUIRE_REAL").is_none(),
+        "{text}"
+    );
+    // Not by a macro: what those print is kept back while a test passes.
+    std::io::stderr()
+        .write_all(format!("{text}\n").as_bytes())
+        .unwrap();
+    true
+}
+
 /// Runs the cases of one program, or says loudly that it is not there.
 fn check(file: &str, hot: &[&str]) {
-    if !guest(file).exists() {
-        let text = format!("SKIPPED: guests/{file} is not there; run guests/fetch-real");
-        assert!(
-            std::env::var_os("WASMSCOPE_REQUIRE_REAL").is_none(),
-            "{text}"
-        );
-        // Not by a macro: what those print is kept back while a test passes.
-        std::io::stderr()
-            .write_all(format!("{text}\n").as_bytes())
-            .unwrap();
+    if is_missing(file) {
         return;
     }
     let cases: Vec<_> = cases("expected-real.txt")
