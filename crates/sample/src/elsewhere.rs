@@ -2,7 +2,9 @@
 //! embedders write one program. A sampler does not start here, so that there is
 //! never one whose other methods could be called.
 
-use crate::{CodeMap, Error, Options, RawFrame, Sink, StackEnd, ThreadId, ThreadReport};
+use crate::{
+    CodeMap, Error, HostFrames, Options, RawFrame, Sink, StackEnd, ThreadId, ThreadReport,
+};
 use std::convert::Infallible;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut, Range};
@@ -158,6 +160,44 @@ impl StackCapture {
         &mut self,
         _code: &CodeMap,
         _visit: impl FnMut(wasmscope_walk::Frame) -> std::ops::ControlFlow<()>,
+    ) -> wasmscope_walk::End {
+        match self.never {}
+    }
+}
+
+/// Reads memory of this process that may not be there: nothing, on this platform.
+pub fn read_memory(_address: u64, _words: &mut [u64]) -> usize {
+    0
+}
+
+/// Captures stacks of one thread; there is none on this platform.
+#[derive(Debug)]
+pub struct OwnCapture {
+    never: Infallible,
+}
+
+impl OwnCapture {
+    /// Prepares to capture; `None`, since stacks cannot be walked on this platform.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        None
+    }
+
+    /// Looks again which libraries are loaded, of which nothing is known here.
+    pub fn reload_host_objects() {}
+
+    /// Takes in libraries that were loaded since.
+    pub fn refresh(&mut self) {
+        match self.never {}
+    }
+
+    /// Visits the frames of the calling thread's stack.
+    pub fn visit(
+        &mut self,
+        _code: &CodeMap,
+        _generation: u64,
+        _host_frames: HostFrames,
+        _visit: &mut impl wasmscope_walk::Visit,
     ) -> wasmscope_walk::End {
         match self.never {}
     }

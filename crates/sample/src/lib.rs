@@ -110,10 +110,10 @@ pub use frame::{LeftStack, RawFrame};
 pub use now::{monotonic_nanos, thread_cpu_time};
 pub use options::{HostFrames, Options};
 pub use platform::{
-    FatalReport, GuestWindows, OsThread, Sampler, SinkAccess, StackCapture, ThreadCapture,
-    ThreadGuard, current_thread, find_windows, is_attached, report_this_thread, set_fatal_report,
-    set_label,
+    FatalReport, GuestWindows, OsThread, OwnCapture, Sampler, SinkAccess, StackCapture,
+    ThreadCapture, ThreadGuard, current_thread, find_windows, is_attached, read_memory,
+    report_this_thread, set_fatal_report, set_label,
 };
 pub use report::{Accounting, ThreadId, ThreadReport};
 pub use sample::{Sample, Sink, StackEnd};
-pub use wasmscope_walk::{Cut, End, Frame, FrameKind};
+pub use wasmscope_walk::{Cut, End, Frame, FrameKind, Visit};

@@ -17,8 +17,11 @@ mod coverage;
 mod here;
 mod objects;
 mod program_headers;
+mod rules;
+mod runs;
 mod unwinder;
 
 pub use here::here;
 pub use objects::{HostObject, HostObjects};
-pub use unwinder::{HostCache, HostUnwinder};
+pub use runs::{HostMemo, MemoUnwinder};
+pub use unwinder::{HostCache, HostUnwinder, Switch};

@@ -51,9 +51,10 @@
 //!
 //! # What it does not do
 //!
-//! It does not cross from a fiber to the stack that resumed it. It does not follow
-//! chains of stack-switching continuations, nor know the few instructions in which
-//! one stack is exchanged for another.
+//! It does not cross from one stack to another, whose memory is handed in apart: at the
+//! first frame of a fiber or of a stack-switching continuation it ends, and a
+//! `host::HostUnwinder` says where the stack that resumed it goes on. It does not know the
+//! few instructions in which one stack is exchanged for another.
 #![no_std]
 #![cfg_attr(
     not(test),
@@ -93,7 +94,7 @@ pub use frame::{Cut, End, Frame, FrameKind};
 pub use host_unwind::{HostStep, HostUnwind, NoHost};
 pub use memory::{Memory, MemoryFn, Words};
 pub use text::{Text, Texts};
-pub use walk::{walk, walk_left};
+pub use walk::{Visit, walk, walk_from, walk_left};
 pub use window::Window;
 #[cfg(feature = "classify")]
 pub use windows::Windows;

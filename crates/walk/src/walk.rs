@@ -1,6 +1,8 @@
 //! The walk.
 
-use crate::{Architecture, Cut, End, Frame, FrameKind, HostStep, HostUnwind, Memory, Text, Texts};
+use crate::{
+    Architecture, Cut, End, Frame, FrameKind, HostStep, HostUnwind, Memory, Text, Texts, Unwound,
+};
 use core::ops::ControlFlow;
 use wasmscope_address::HostPc;
 
@@ -44,9 +46,9 @@ pub fn walk<A: Architecture>(
     memory: &impl Memory,
     texts: &(impl Texts<A> + ?Sized),
     host: &mut impl HostUnwind<A>,
-    visit: impl FnMut(Frame) -> ControlFlow<()>,
+    mut visit: impl FnMut(Frame) -> ControlFlow<()>,
 ) -> End {
-    walk_from(registers, false, memory, texts, host, visit)
+    walk_from(registers, false, memory, texts, host, &mut visit)
 }
 
 /// Visits the frames of a stack that was left by a call, newest first: as [`walk`], but
@@ -62,19 +64,41 @@ pub fn walk_left<A: Architecture>(
     memory: &impl Memory,
     texts: &(impl Texts<A> + ?Sized),
     host: &mut impl HostUnwind<A>,
-    visit: impl FnMut(Frame) -> ControlFlow<()>,
+    mut visit: impl FnMut(Frame) -> ControlFlow<()>,
 ) -> End {
-    walk_from(registers, true, memory, texts, host, visit)
+    walk_from(registers, true, memory, texts, host, &mut visit)
 }
 
+/// Is shown the frames of a walk, newest first.
+///
+/// A closure will do. A type of one's own can say that it wants to be inlined into the walk,
+/// which for a visitor that does little is half the time.
+pub trait Visit {
+    /// Takes a frame in, and says whether to go on.
+    fn frame(&mut self, frame: Frame) -> ControlFlow<()>;
+}
+
+impl<F: FnMut(Frame) -> ControlFlow<()>> Visit for F {
+    #[inline(always)]
+    fn frame(&mut self, frame: Frame) -> ControlFlow<()> {
+        self(frame)
+    }
+}
+
+/// Visits the frames of a stack as [`walk`] does, from a frame that may have called another:
+/// then its program counter `is_return_address`.
+///
+/// # Signal safety
+///
+/// As [`walk`].
 #[inline]
-fn walk_from<A: Architecture>(
+pub fn walk_from<A: Architecture>(
     registers: A::Registers,
     is_return_address: bool,
     memory: &impl Memory,
     texts: &(impl Texts<A> + ?Sized),
     host: &mut impl HostUnwind<A>,
-    mut visit: impl FnMut(Frame) -> ControlFlow<()>,
+    visit: &mut impl Visit,
 ) -> End {
     let mut registers = registers;
     let mut is_return_address = is_return_address;
@@ -88,14 +112,7 @@ fn walk_from<A: Architecture>(
             pc
         };
         registers = if let Some(text) = texts.find(asked) {
-            let next = guest(
-                text,
-                &registers,
-                is_return_address,
-                memory,
-                texts,
-                &mut visit,
-            );
+            let next = guest(text, &registers, is_return_address, memory, texts, visit);
             match next {
                 Ok(caller) if is_host_entered(host) => caller,
                 Ok(_) => return End::LeftGuest,
@@ -111,7 +128,7 @@ fn walk_from<A: Architecture>(
                 is_return_address,
                 base: None,
             };
-            if visit(frame).is_break() {
+            if visit.frame(frame).is_break() {
                 return End::Stopped;
             }
             match host.step(registers, is_return_address, memory) {
@@ -147,7 +164,7 @@ fn guest<A: Architecture>(
     is_return_address: bool,
     memory: &impl Memory,
     texts: &(impl Texts<A> + ?Sized),
-    visit: &mut impl FnMut(Frame) -> ControlFlow<()>,
+    visit: &mut impl Visit,
 ) -> Result<A::Registers, End> {
     let mut text = text;
     let mut frame = Frame {
@@ -164,33 +181,25 @@ fn guest<A: Architecture>(
     } else {
         text.rule_at(frame.pc)
     };
-    let mut fp = A::fp(registers);
-    let newest = match rule {
+    let fp = A::fp(registers);
+    let mut unwound = match rule {
         Some(rule) => A::unwind_window(rule, registers, memory),
         None if fp < A::sp(registers) => Err(Cut::Order),
         None => body(fp, memory),
     };
-    let (mut return_address, mut base) = match newest {
-        Ok(unwound) => {
-            // No two frames overlap: the caller's pair is above this frame.
-            fp = unwound.fp;
-            (A::strip(unwound.return_address), unwound.base)
-        }
-        Err(cut) => {
-            return Err(match visit(frame) {
-                ControlFlow::Continue(()) => End::Cut(cut),
-                ControlFlow::Break(()) => End::Stopped,
-            });
-        }
-    };
 
-    // Its callers. Here `base` and `return_address` are of the frame that is about
-    // to be visited, `fp` is of its caller.
+    // Then its callers.
     loop {
-        frame.base = Some(base);
-        if visit(frame).is_break() {
+        frame.base = unwound.ok().map(|unwound| unwound.base);
+        if visit.frame(frame).is_break() {
             return Err(End::Stopped);
         }
+        let Unwound {
+            return_address,
+            fp,
+            base,
+        } = unwound.map_err(End::Cut)?;
+        let return_address = A::strip(return_address);
         let call = HostPc(return_address.0.wrapping_sub(1));
         if !text.range.contains(call) {
             match texts.find(call) {
@@ -200,37 +209,24 @@ fn guest<A: Architecture>(
         }
         frame.pc = return_address;
         frame.is_return_address = true;
-        frame.base = None;
-        let unwound = if fp < base {
+        // No two frames overlap: the caller's pair is above this frame.
+        unwound = if fp < base {
             Err(Cut::Order)
         } else {
             body(fp, memory)
         };
-        match unwound {
-            Ok(unwound) => {
-                fp = unwound.fp;
-                return_address = A::strip(unwound.return_address);
-                base = unwound.base;
-            }
-            Err(cut) => {
-                return Err(match visit(frame) {
-                    ControlFlow::Continue(()) => End::Cut(cut),
-                    ControlFlow::Break(()) => End::Stopped,
-                });
-            }
-        }
     }
 }
 
 /// Reads the pair that the frame pointer points to.
 #[inline(always)]
-fn body(fp: u64, memory: &impl Memory) -> Result<crate::Unwound, Cut> {
+fn body(fp: u64, memory: &impl Memory) -> Result<Unwound, Cut> {
     // Frame pointers of compiled code are multiples of 16 on both machines.
     if !fp.is_multiple_of(16) {
         return Err(Cut::Alignment);
     }
     let (caller, return_address) = memory.read_pair(fp).ok_or(Cut::Memory)?;
-    Ok(crate::Unwound {
+    Ok(Unwound {
         return_address,
         fp: caller,
         // Cannot wrap: the pair was read.

@@ -11,17 +11,20 @@
 
 mod activation;
 mod codes;
+mod cursor;
 mod frame;
 mod naming;
 mod other_thread;
 mod raw_frame;
 mod stack;
+mod store;
 mod thread;
 mod walker;
 
 pub(crate) use codes::Codes;
 
 pub use activation::{Activation, StoreId};
+pub use cursor::Cursor;
 pub use frame::{Frame, FrameKind};
 pub use raw_frame::{RawFrame, RawFrameKind};
 pub use stack::{Backtrace, BacktraceEnd};

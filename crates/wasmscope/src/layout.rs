@@ -23,6 +23,12 @@
     reason = "reads fields of the engine's store at offsets that the engine's own crate gives"
 )]
 
+mod entries;
+mod found;
+
+pub(crate) use entries::Unknown;
+pub(crate) use found::Found;
+
 use std::sync::atomic::AtomicPtr;
 use wasmscope_address::HostPc;
 use wasmtime::{AsContextMut, Func};

@@ -56,7 +56,7 @@ mod stacks;
 mod watchdog;
 
 pub use backtrace::{
-    Activation, Backtrace, BacktraceEnd, Frame, FrameKind, RawFrame, RawFrameKind, StoreId,
+    Activation, Backtrace, BacktraceEnd, Cursor, Frame, FrameKind, RawFrame, RawFrameKind, StoreId,
     WalkedGuest, Walker, WalkerBuilder,
 };
 pub use collector::Limits;

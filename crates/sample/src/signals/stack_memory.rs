@@ -84,6 +84,15 @@ impl MappingQuery {
     ///
     /// One system call.
     fn end_of_mapping(&self, address: u64) -> Option<u64> {
+        Some(self.mapping(address)?.high)
+    }
+
+    /// Returns the readable mapping that holds `address`.
+    ///
+    /// # Signal safety
+    ///
+    /// One system call.
+    pub(crate) fn mapping(&self, address: u64) -> Option<StackBounds> {
         /// `struct procmap_query` of `linux/fs.h`.
         #[repr(C)]
         #[derive(Default)]
@@ -119,8 +128,12 @@ impl MappingQuery {
         // SAFETY: the descriptor is open and `query` is a live value of the size
         // that it states; an unknown request fails without touching it.
         let failed = unsafe { libc::ioctl(fd, PROCMAP_QUERY as _, &raw mut query) };
-        (failed == 0 && query.vma_start <= address && address < query.vma_end)
-            .then_some(query.vma_end)
+        (failed == 0 && query.vma_start <= address && address < query.vma_end).then_some(
+            StackBounds {
+                low: query.vma_start,
+                high: query.vma_end,
+            },
+        )
     }
 }
 
@@ -143,12 +156,8 @@ impl StackMemory {
     ///
     /// At most one system call here and, on old kernels, one for each page read.
     pub(crate) fn at(sp: u64, own: StackBounds, query: &MappingQuery) -> Self {
-        if own.low <= sp && sp < own.high {
-            return Self {
-                low: sp,
-                high: Cell::new(own.high),
-                grows: false,
-            };
+        if let Some(memory) = Self::within(sp, own) {
+            return memory;
         }
         match query.end_of_mapping(sp) {
             Some(end) => Self {
@@ -162,6 +171,16 @@ impl StackMemory {
                 grows: true,
             },
         }
+    }
+
+    /// Returns the memory from `sp` to the end of a stack, if it is within that.
+    #[inline]
+    pub(crate) fn within(sp: u64, bounds: StackBounds) -> Option<Self> {
+        (bounds.low <= sp && sp < bounds.high).then_some(Self {
+            low: sp,
+            high: Cell::new(bounds.high),
+            grows: false,
+        })
     }
 
     fn grow_to(&self, address: u64) -> bool {
@@ -217,6 +236,39 @@ impl Memory for StackMemory {
             )
         })
     }
+}
+
+/// Reads memory of this process that may not be there, without faulting. Returns how many
+/// words were read, from `address` on.
+pub fn read_memory(address: u64, words: &mut [u64]) -> usize {
+    let mut read = 0;
+    // A copy that meets an unreadable page may give up altogether: so page by page.
+    while read < words.len() {
+        let from = address.wrapping_add(read as u64 * 8);
+        let to_page_end = (PAGE - from % PAGE).div_ceil(8) as usize;
+        let Some(part) = words.get_mut(read..) else {
+            break;
+        };
+        let count = part.len().min(to_page_end);
+        let local = libc::iovec {
+            iov_base: part.as_mut_ptr().cast(),
+            iov_len: count * 8,
+        };
+        let remote = libc::iovec {
+            iov_base: from as *mut libc::c_void,
+            iov_len: count * 8,
+        };
+        // SAFETY: the local vector is within `part`; the kernel checks the remote one and
+        // fails instead of faulting.
+        let copied = unsafe {
+            libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+        };
+        if copied != (count * 8).cast_signed() {
+            break;
+        }
+        read += count;
+    }
+    read
 }
 
 fn page_is_readable(page: u64) -> bool {

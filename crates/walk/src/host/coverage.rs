@@ -28,6 +28,8 @@ pub(super) enum Kind {
     Stub,
     /// Not at all: a fiber starts here.
     Fiber,
+    /// Not at all: a stack-switching continuation starts here.
+    Continuation,
     /// By a table that framehop cannot evaluate.
     Opaque,
 }
@@ -44,7 +46,7 @@ pub(super) struct Function {
 #[derive(Debug, Default)]
 pub(super) struct Coverage {
     functions: Vec<Function>,
-    /// What looks like stubs, until `finish` knows which are.
+    /// What looks like stubs and the like, until `finish` knows which are.
     stubs: Vec<Function>,
 }
 
@@ -59,12 +61,18 @@ impl Coverage {
 
     /// Adds the functions of an object.
     pub(super) fn add(&mut self, mapped: &Mapped) {
-        let stub = |range: &Range<u64>| Function {
-            start: range.start,
-            len: u32::try_from(range.end.wrapping_sub(range.start)).unwrap_or(0),
-            kind: Kind::Stub,
+        let of_kind = |kind| {
+            move |range: &Range<u64>| Function {
+                start: range.start,
+                len: u32::try_from(range.end.wrapping_sub(range.start)).unwrap_or(0),
+                kind,
+            }
         };
-        self.stubs.extend(mapped.stubs.iter().map(stub));
+        self.stubs
+            .extend(mapped.stubs.iter().map(of_kind(Kind::Stub)));
+        let continuations = mapped.continuations.iter();
+        self.stubs
+            .extend(continuations.map(of_kind(Kind::Continuation)));
         let Some(eh_frame) = &mapped.eh_frame else {
             return;
         };

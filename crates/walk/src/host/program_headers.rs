@@ -25,6 +25,9 @@ pub(super) struct Mapped {
     /// Code that looks like a stub of a procedure linkage table, in this process. Some
     /// of it is in the middle of functions.
     pub(super) stubs: Vec<Range<u64>>,
+    /// Code that looks like the first of a stack-switching continuation, in this process,
+    /// from where its first call returns to.
+    pub(super) continuations: Vec<Range<u64>>,
     /// Its `.eh_frame_hdr`, by the object's own addresses.
     pub(super) eh_frame_hdr: Option<Section>,
     /// What follows from the start of its `.eh_frame` to the end of the segment.
@@ -113,6 +116,7 @@ unsafe extern "C" fn visit(
         })
     };
     let mut stubs = Vec::new();
+    let mut continuations = Vec::new();
     let readable_code = |header: &&libc::Elf64_Phdr| {
         header.p_flags & (libc::PF_R | libc::PF_X) == libc::PF_R | libc::PF_X
     };
@@ -123,6 +127,7 @@ unsafe extern "C" fn visit(
         // this call; code is not written to.
         let code = unsafe { core::slice::from_raw_parts(start as *const u8, len) };
         find_stubs(start, code, &mut stubs);
+        find_continuations(start, code, &mut continuations);
     }
     let eh_frame_hdr = headers
         .iter()
@@ -137,6 +142,7 @@ unsafe extern "C" fn visit(
         bias,
         executable,
         stubs,
+        continuations,
         eh_frame_hdr,
         eh_frame,
     });
@@ -161,6 +167,45 @@ fn find_stubs(start: u64, code: &[u8], stubs: &mut Vec<Range<u64>>) {
             let len = form.len().wrapping_add(DISPLACEMENT) as u64;
             stubs.push(at..at.wrapping_add(len));
         }
+    }
+}
+
+/// Finds what looks like the end of `wasmtime_continuation_start`, which has no unwind table:
+/// from the test of what its only call returned to the jump to the stack that resumed it.
+fn find_continuations(start: u64, code: &[u8], continuations: &mut Vec<Range<u64>>) {
+    /// `mov rsi,[rbp+8]; mov rsp,[rbp-8]; mov rbp,[rbp]; jmp rsi`
+    const RETURN: [u8; 14] = [
+        0x48, 0x8b, 0x75, 0x08, 0x48, 0x8b, 0x65, 0xf8, 0x48, 0x8b, 0x6d, 0x00, 0xff, 0xe6,
+    ];
+    /// `test al,al`
+    const TEST: [u8; 2] = [0x84, 0xc0];
+    /// Between the two are two jumps and two moves.
+    const MOST: usize = 32;
+    let Some((last, _)) = RETURN.split_last() else {
+        return;
+    };
+    let mut from = 0_usize;
+    while let Some(found) = code
+        .get(from..)
+        .and_then(|rest| rest.iter().position(|byte| byte == last))
+    {
+        let end = from.wrapping_add(found).wrapping_add(1);
+        from = end;
+        let Some(begin) = end.checked_sub(RETURN.len()) else {
+            continue;
+        };
+        if code.get(begin..end) != Some(&RETURN[..]) {
+            continue;
+        }
+        let before = begin.saturating_sub(MOST);
+        let tests = code.get(before..begin).unwrap_or_default();
+        let Some(test) = tests.windows(TEST.len()).position(|bytes| bytes == TEST) else {
+            continue;
+        };
+        // The call itself is in front: a return address is looked up one byte before.
+        let at = |offset: usize| start.wrapping_add(offset as u64);
+        let first = before.wrapping_add(test).saturating_sub(5);
+        continuations.push(at(first)..at(end));
     }
 }
 

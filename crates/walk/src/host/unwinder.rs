@@ -57,6 +57,68 @@ impl<'a> HostUnwinder<'a> {
     }
 }
 
+/// Where the stack that resumed this one goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// By the registers that a fiber's switch pushed on that stack, from this address on.
+    Saved(u64),
+    /// By these registers, which a continuation's switch left on its own stack.
+    Registers(Registers),
+}
+
+impl Switch {
+    /// Returns the stack pointer of the other stack, from which on it can be read.
+    #[must_use]
+    pub fn sp(&self) -> u64 {
+        match self {
+            Switch::Saved(sp) => *sp,
+            Switch::Registers(registers) => registers.sp,
+        }
+    }
+
+    /// Returns the registers with which the other stack goes on. `memory` is of that stack.
+    #[must_use]
+    pub fn registers(&self, memory: &impl Memory) -> Option<Registers> {
+        match *self {
+            // Six registers, the frame pointer topmost, and the return address.
+            Switch::Saved(sp) => Some(Registers {
+                pc: HostPc(memory.read(sp.checked_add(0x30)?)?),
+                sp: sp.checked_add(0x38)?,
+                fp: memory.read(sp.checked_add(0x28)?)?,
+            }),
+            Switch::Registers(registers) => Some(registers),
+        }
+    }
+}
+
+impl HostUnwinder<'_> {
+    /// Returns where the stack that resumed this one goes on, of the frame at which a step
+    /// said [`HostStep::Fiber`].
+    ///
+    /// # Signal safety
+    ///
+    /// As a step.
+    pub fn switch(&self, registers: &Registers, memory: &impl Memory) -> Option<Switch> {
+        let call = registers.pc.0.wrapping_sub(1);
+        match self.objects.coverage.kind_at(call)? {
+            // What `wasmtime_fiber_start` says in its table: the other stack's pointer is on
+            // top of this stack.
+            Kind::Fiber => Some(Switch::Saved(memory.read(registers.sp)?)),
+            // What `wasmtime_continuation_start` does to return.
+            Kind::Continuation => {
+                let (fp, pc) = memory.read_pair(registers.fp)?;
+                let sp = memory.read(registers.fp.checked_sub(8)?)?;
+                Some(Switch::Registers(Registers {
+                    pc: HostPc(pc),
+                    sp,
+                    fp,
+                }))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl HostUnwind<X86_64> for HostUnwinder<'_> {
     fn step(
         &mut self,
@@ -76,7 +138,7 @@ impl HostUnwind<X86_64> for HostUnwinder<'_> {
         let kind = match coverage.kind_at(address.address_for_lookup()) {
             None => return HostStep::Cut(Cut::UnknownCode),
             Some(Kind::Opaque) => return HostStep::Cut(Cut::UnwindTables),
-            Some(Kind::Fiber) => return HostStep::Fiber,
+            Some(Kind::Fiber | Kind::Continuation) => return HostStep::Fiber,
             Some(Kind::Signal) => return interrupted(registers.sp, memory),
             Some(Kind::Stub) => return stub(registers, memory),
             Some(kind) => kind,

@@ -31,11 +31,27 @@ type Key = (u64, Place);
 /// The names that a walker found so far.
 #[derive(Debug)]
 pub(super) struct Names {
-    guests: HashMap<Key, Named>,
+    guests: HashMap<Key, Arc<Named>>,
+    /// The same by raw frames, for those that come again and again: what takes another's
+    /// place replaces it.
+    recent: Box<[Recent]>,
     hosts: HashMap<u64, Arc<[Arc<Frame>]>>,
     /// Stands for the host where nothing more is known.
     host: Arc<Frame>,
 }
+
+/// A raw frame that was named, of the guests that were known then.
+#[derive(Clone, Debug)]
+struct Recent {
+    frame: RawFrameWord,
+    generation: u64,
+    named: Option<Arc<Named>>,
+}
+
+/// A raw frame without what tells it from others at the same place.
+type RawFrameWord = u64;
+
+const RECENT: usize = 4096;
 
 /// What is shown beside guests' functions.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +67,15 @@ impl Names {
     pub(super) fn new() -> Self {
         Self {
             guests: HashMap::new(),
+            recent: vec![
+                Recent {
+                    frame: 0,
+                    generation: 0,
+                    named: None,
+                };
+                RECENT
+            ]
+            .into(),
             hosts: HashMap::new(),
             host: Arc::new(bare(FrameKind::Host, "(host)")),
         }
@@ -59,6 +84,10 @@ impl Names {
     /// Forgets what is known of a guest.
     pub(super) fn forget(&mut self, id: u64) {
         self.guests.retain(|(guest, _), _| *guest != id);
+        for recent in &mut self.recent {
+            recent.named = None;
+            recent.generation = 0;
+        }
     }
 
     /// Adds the frames of a backtrace to `frames`.
@@ -72,11 +101,10 @@ impl Names {
             return;
         };
         frames.reserve(backtrace.len());
-        self.resolve_unknown(codes, backtrace);
+        let host = Arc::clone(&self.host);
         // Whether newer frames, down to the newest guest function's, are the host's: those
         // that the next guest function called.
         let mut called = false;
-        // Where the host frames that are not kept belong, once their caller is known.
         for raw in backtrace.frames() {
             match raw.kind() {
                 RawFrameKind::HostRun => called = true,
@@ -86,7 +114,7 @@ impl Names {
                         frames.extend(self.host(raw).iter().cloned());
                     }
                 }
-                RawFrameKind::Guest => match self.guest(codes, raw) {
+                RawFrameKind::Guest => match self.guest(codes, backtrace, raw) {
                     None | Some(Named::Hidden) => {}
                     Some(Named::Trampoline(frame)) => {
                         called |= !raw.is_return_address();
@@ -96,7 +124,7 @@ impl Names {
                     }
                     Some(Named::Function { frame, callee }) => {
                         if std::mem::take(&mut called) {
-                            frames.push(Arc::clone(callee.as_ref().unwrap_or(&self.host)));
+                            frames.push(Arc::clone(callee.as_ref().unwrap_or(&host)));
                         }
                         frames.push(Arc::clone(frame));
                     }
@@ -105,9 +133,36 @@ impl Names {
         }
     }
 
-    fn guest(&self, codes: &Codes, raw: RawFrame) -> Option<&Named> {
-        let (known, place) = place(codes, raw)?;
-        self.guests.get(&(known.id, place))
+    #[inline]
+    fn guest(&mut self, codes: &Codes, backtrace: &Backtrace, raw: RawFrame) -> Option<&Named> {
+        let word = raw.word();
+        let slot = (word.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % RECENT;
+        let is_known = self
+            .recent
+            .get(slot)
+            .is_some_and(|recent| recent.frame == word && recent.generation == codes.generation);
+        if !is_known {
+            self.look_up(codes, backtrace, raw, slot);
+        }
+        self.recent.get(slot)?.named.as_deref()
+    }
+
+    /// Puts what is known of a raw frame among the recent ones.
+    #[cold]
+    fn look_up(&mut self, codes: &Codes, backtrace: &Backtrace, raw: RawFrame, slot: usize) {
+        let key = place(codes, raw).map(|(known, place)| (known.id, place));
+        let mut named = key.and_then(|key| self.guests.get(&key).cloned());
+        if named.is_none() {
+            self.resolve_unknown(codes, backtrace);
+            named = key.and_then(|key| self.guests.get(&key).cloned());
+        }
+        if let Some(recent) = self.recent.get_mut(slot) {
+            *recent = Recent {
+                frame: raw.word(),
+                generation: codes.generation,
+                named,
+            };
+        }
     }
 
     /// Looks up all addresses that are not known yet, guest by guest.
@@ -129,7 +184,7 @@ impl Names {
             let module: Arc<str> = known.code.name().into();
             for (place, resolved) in known.code.resolve(&places) {
                 let named = named(known, &module, place, &resolved);
-                self.guests.insert((known.id, place), named);
+                self.guests.insert((known.id, place), Arc::new(named));
             }
         }
     }

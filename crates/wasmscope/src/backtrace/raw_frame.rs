@@ -50,6 +50,7 @@ impl RawFrame {
 
     /// Returns whose code the frame's address is in.
     #[must_use]
+    #[inline]
     pub const fn kind(self) -> RawFrameKind {
         if !self.word.is_host() {
             RawFrameKind::Guest
@@ -62,8 +63,15 @@ impl RawFrame {
 
     /// Returns the address of the next instruction of this frame; 0 for a run.
     #[must_use]
+    #[inline]
     pub const fn pc(self) -> HostPc {
         self.word.pc()
+    }
+
+    /// Returns all but what tells frames at one place apart.
+    #[inline]
+    pub(crate) const fn word(self) -> u64 {
+        self.word.to_word()
     }
 
     /// Tells whether the frame called the one before: its address follows the call. If not,
@@ -100,6 +108,7 @@ impl fmt::Debug for RawFrame {
 }
 
 impl From<wasmscope_sample::Frame> for RawFrame {
+    #[inline(always)]
     fn from(frame: wasmscope_sample::Frame) -> Self {
         match frame.kind {
             wasmscope_sample::FrameKind::Guest => Self::guest(

@@ -1,11 +1,12 @@
 //! A stack that was captured.
 
-use super::activation::{Activation, Span};
+use super::activation::{Activation, Span, StoreId};
 use super::codes::Codes;
 use super::raw_frame::{RawFrame, RawFrameKind};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use wasmscope_sample::{Cut, End};
+use wasmscope_sample::{Cut, End, Frame, HostFrames, Visit};
 
 /// How a backtrace ends.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -18,6 +19,8 @@ pub enum BacktraceEnd {
     Stopped,
     /// Too early: older frames are missing. Those that are there are right.
     Cut(Cut),
+    /// Too early: what the engine keeps of older activations was not found.
+    Lost,
 }
 
 impl BacktraceEnd {
@@ -110,39 +113,96 @@ impl Backtrace {
         self.end = BacktraceEnd::Whole;
     }
 
-    /// Adds the next older frame.
-    #[inline]
-    pub(super) fn push(&mut self, frame: RawFrame) {
-        let at = self.frames.len();
-        if frame.kind() == RawFrameKind::Guest {
-            match self.activations.last_mut() {
-                Some(last) if last.end == at => last.end = at.wrapping_add(1),
-                _ => self.activations.push(Span {
-                    start: at,
-                    end: at.wrapping_add(1),
-                    store: None,
-                }),
-            }
+    /// Adds the frames of the next older activation of a store.
+    pub(super) fn push_activation(
+        &mut self,
+        store: StoreId,
+        frames: impl Iterator<Item = RawFrame>,
+    ) {
+        let start = self.frames.len();
+        self.frames.extend(frames);
+        let end = self.frames.len();
+        // A guest that left by a tail call has no frame.
+        if start < end {
+            self.activations.push(Span {
+                start,
+                end,
+                store: Some(store),
+            });
         }
-        self.frames.push(frame);
     }
 
-    /// Adds the next older frame; of a run of host frames only that it is there.
-    #[inline]
-    pub(super) fn push_or_omit(&mut self, frame: RawFrame) {
-        if frame.kind() == RawFrameKind::Guest {
-            self.push(frame);
-        } else if self
-            .frames
-            .last()
-            .is_none_or(|last| *last != RawFrame::HOST_RUN)
-        {
-            self.frames.push(RawFrame::HOST_RUN);
+    /// Returns what takes frames in, newest first.
+    pub(super) fn filling(&mut self, host_frames: HostFrames) -> Filling<'_> {
+        self.clear();
+        Filling {
+            frames: &mut self.frames,
+            activations: &mut self.activations,
+            keeps_host: host_frames == HostFrames::Keep,
+            start: None,
         }
     }
 
     pub(super) fn set_end(&mut self, end: BacktraceEnd) {
         self.end = end;
+    }
+}
+
+/// Takes frames in, newest first.
+pub(super) struct Filling<'a> {
+    frames: &'a mut Vec<RawFrame>,
+    activations: &'a mut Vec<Span>,
+    keeps_host: bool,
+    /// Where the activation began that goes on.
+    start: Option<usize>,
+}
+
+impl Filling<'_> {
+    #[inline(always)]
+    pub(super) fn push(&mut self, frame: RawFrame) {
+        if frame.kind() == RawFrameKind::Guest {
+            if self.start.is_none() {
+                self.start = Some(self.frames.len());
+            }
+            self.frames.push(frame);
+        } else {
+            self.push_host(frame);
+        }
+    }
+
+    #[inline(never)]
+    fn push_host(&mut self, frame: RawFrame) {
+        let goes_on = self.start.is_some();
+        self.end_activation();
+        if self.keeps_host {
+            self.frames.push(frame);
+        } else if goes_on || self.frames.is_empty() {
+            self.frames.push(RawFrame::HOST_RUN);
+        }
+    }
+
+    fn end_activation(&mut self) {
+        if let Some(start) = self.start.take() {
+            self.activations.push(Span {
+                start,
+                end: self.frames.len(),
+                store: None,
+            });
+        }
+    }
+}
+
+impl Visit for Filling<'_> {
+    #[inline(always)]
+    fn frame(&mut self, frame: Frame) -> ControlFlow<()> {
+        self.push(frame.into());
+        ControlFlow::Continue(())
+    }
+}
+
+impl Drop for Filling<'_> {
+    fn drop(&mut self) {
+        self.end_activation();
     }
 }
 

@@ -1,16 +1,14 @@
 //! What each thread keeps for its walks.
 
 use super::codes::Codes;
-use super::raw_frame::RawFrame;
 use super::stack::BacktraceEnd;
 use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use wasmscope_sample::{CodeMap, StackCapture};
+use wasmscope_sample::{CodeMap, HostFrames, OwnCapture, Visit};
 
 /// One thread's means of walking, and the code that it last walked with.
 struct ThreadWalk {
-    capture: StackCapture,
+    capture: OwnCapture,
     generation: u64,
     map: Arc<CodeMap>,
 }
@@ -31,15 +29,18 @@ pub(super) fn is_supported() -> bool {
 pub(super) fn walk(
     generation: u64,
     codes: impl FnOnce() -> Arc<Codes>,
-    mut visit: impl FnMut(RawFrame) -> ControlFlow<()>,
+    host_frames: HostFrames,
+    visit: &mut impl Visit,
 ) -> BacktraceEnd {
     let end = with(|walk| {
         if walk.generation != generation {
             let codes = codes();
             walk.generation = codes.generation;
             walk.map = Arc::clone(&codes.map);
+            walk.capture.refresh();
         }
-        walk.capture.visit(&walk.map, |frame| visit(frame.into()))
+        walk.capture
+            .visit(&walk.map, walk.generation, host_frames, visit)
     });
     end.map_or(BacktraceEnd::Whole, BacktraceEnd::from)
 }
@@ -51,7 +52,7 @@ fn with<R>(f: impl FnOnce(&mut ThreadWalk) -> R) -> Option<R> {
     let mut walk = match taken {
         Some(walk) => walk,
         None => Box::new(ThreadWalk {
-            capture: StackCapture::new()?,
+            capture: OwnCapture::new()?,
             generation: 0,
             map: Arc::default(),
         }),

@@ -5,6 +5,7 @@ use super::frame::Frame;
 use super::naming::{Names, Shown};
 use super::raw_frame::RawFrame;
 use super::stack::{Backtrace, BacktraceEnd};
+use super::store;
 use super::thread::{self, is_supported};
 use crate::code::Code;
 use crate::{Error, Guest, HostFrames};
@@ -14,6 +15,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmscope_address::HostPc;
+use wasmscope_sample::Visit;
+use wasmtime::AsContextMut;
 
 /// Walks the stacks of guests: says where they are, and how they got there.
 ///
@@ -208,15 +211,10 @@ impl Walker {
     #[inline(never)]
     pub fn capture_into(&self, backtrace: &mut Backtrace) {
         self.prepare(backtrace);
-        let omits = self.shared.shown.host_frames == HostFrames::Omit;
-        let end = self.walk(|frame| {
-            if omits {
-                backtrace.push_or_omit(frame);
-            } else {
-                backtrace.push(frame);
-            }
-            ControlFlow::Continue(())
-        });
+        let host_frames = self.shared.shown.host_frames;
+        let mut filling = backtrace.filling(host_frames);
+        let end = self.walk(host_frames, &mut filling);
+        drop(filling);
         backtrace.set_end(end);
     }
 
@@ -224,7 +222,26 @@ impl Walker {
     /// stop. Each of the host's frames is visited.
     #[inline(never)]
     pub fn visit(&self, mut visit: impl FnMut(RawFrame) -> ControlFlow<()>) -> BacktraceEnd {
-        self.walk(&mut visit)
+        let mut visit = |frame: wasmscope_sample::Frame| visit(frame.into());
+        self.walk(HostFrames::Keep, &mut visit)
+    }
+
+    /// Returns the frames of one store's guests on this thread: what the engine's own
+    /// `WasmBacktrace::force_capture` sees. Whoever holds a store can ask, also where its
+    /// guests are not registered; those of other stores, the host and the engine's
+    /// trampolines are left out.
+    #[must_use]
+    pub fn capture_store(&self, store: impl AsContextMut) -> Backtrace {
+        let mut backtrace = Backtrace::empty();
+        self.capture_store_into(store, &mut backtrace);
+        backtrace
+    }
+
+    /// Replaces a backtrace by the frames of one store's guests on this thread. Allocates
+    /// nothing once it has room, but for the first time for a type of store.
+    pub fn capture_store_into(&self, mut store: impl AsContextMut, backtrace: &mut Backtrace) {
+        self.prepare(backtrace);
+        store::capture(&store.as_context_mut(), backtrace);
     }
 
     /// Returns the frames of a backtrace with their names, newest first.
@@ -250,14 +267,11 @@ impl Walker {
     ) -> Backtrace {
         let mut backtrace = Backtrace::empty();
         backtrace.codes = Some(codes);
-        let omits = self.shared.shown.host_frames == HostFrames::Omit;
+        let mut filling = backtrace.filling(self.shared.shown.host_frames);
         for frame in frames {
-            if omits {
-                backtrace.push_or_omit(frame);
-            } else {
-                backtrace.push(frame);
-            }
+            filling.push(frame);
         }
+        drop(filling);
         backtrace.set_end(end);
         backtrace
     }
@@ -282,13 +296,10 @@ impl Walker {
     }
 
     #[inline(always)]
-    fn walk(&self, visit: impl FnMut(RawFrame) -> ControlFlow<()>) -> BacktraceEnd {
+    fn walk(&self, host_frames: HostFrames, visit: &mut impl Visit) -> BacktraceEnd {
         let generation = self.shared.generation.load(Ordering::Acquire);
-        thread::walk(
-            generation,
-            || Arc::clone(&lock(&self.shared.codes).codes),
-            visit,
-        )
+        let codes = || Arc::clone(&lock(&self.shared.codes).codes);
+        thread::walk(generation, codes, host_frames, visit)
     }
 }
 

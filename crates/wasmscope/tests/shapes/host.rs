@@ -19,7 +19,7 @@ pub(crate) struct Compiled {
     pub(crate) guest: Guest,
     pub(crate) module: Module,
     pre: InstancePre<StoreNumber>,
-    _listened: Option<Listened>,
+    pub(crate) listened: Option<Listened>,
 }
 
 /// Whoever plays on this thread.
@@ -117,7 +117,7 @@ impl Compiled {
         Rc::new(Self {
             guest,
             module,
-            _listened: listened,
+            listened,
             pre: linked.expect("nothing is missing"),
         })
     }

@@ -11,6 +11,7 @@
 mod guest;
 mod host;
 mod record;
+mod walker;
 
 use guest::Guest;
 use host::{Compiled, config, play};

@@ -1,0 +1,163 @@
+//! The stack of the calling thread, for who asks often.
+//!
+//! A walk from a host function to the thread's root costs a microsecond by unwind tables. So
+//! each thread remembers how it left host frames ([`HostMemo`]) and where its stacks end.
+//! Where a stack was resumed by another, a fiber's or a continuation's, the walk goes on
+//! there.
+
+use super::stack_memory::{MappingQuery, StackBounds, StackMemory};
+use crate::{CodeMap, HostFrames};
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
+use wasmscope_walk::host::{HostCache, HostMemo, HostObjects, HostUnwinder, MemoUnwinder, here};
+use wasmscope_walk::{Cut, End, Native, Visit};
+
+/// What all threads share.
+#[derive(Clone)]
+struct Process {
+    objects: Arc<HostObjects>,
+    query: Arc<MappingQuery>,
+    /// How often the objects were loaded.
+    loads: u64,
+}
+
+static PROCESS: Mutex<Option<Process>> = Mutex::new(None);
+
+impl Process {
+    fn get() -> Self {
+        let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = process.get_or_insert_with(|| Self {
+            objects: Arc::new(HostObjects::load()),
+            query: Arc::new(MappingQuery::open()),
+            loads: 1,
+        });
+        process.clone()
+    }
+}
+
+/// Captures the stacks of the thread that made it. Making the first one of a process reads
+/// which libraries are loaded; making each takes 200 KB and a system call; capturing
+/// allocates nothing.
+pub struct OwnCapture {
+    process: Process,
+    cache: HostCache,
+    memo: HostMemo,
+    own: StackBounds,
+    fibers: [StackBounds; FIBERS],
+    next: usize,
+    /// Its stack is that of one thread.
+    not_send: PhantomData<*const ()>,
+}
+
+/// How many fibers' ends are remembered.
+const FIBERS: usize = 4;
+
+impl OwnCapture {
+    /// Prepares to capture; `None` on platforms where stacks cannot be walked.
+    #[must_use]
+    pub fn new() -> Option<Self> {
+        Some(Self {
+            process: Process::get(),
+            cache: HostCache::new(),
+            memo: HostMemo::new(),
+            own: StackBounds::of_this_thread().unwrap_or(StackBounds::NONE),
+            fibers: [StackBounds::NONE; FIBERS],
+            next: 0,
+            not_send: PhantomData,
+        })
+    }
+
+    /// Looks again which libraries are loaded, for captures by whichever thread, later.
+    pub fn reload_host_objects() {
+        let mut process = PROCESS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(process) = process.as_mut() {
+            process.objects = Arc::new(HostObjects::load());
+            process.loads = process.loads.wrapping_add(1);
+        }
+    }
+
+    /// Visits the frames of the calling thread's stack, newest first: those of the guests
+    /// that `code` knows, and the host's, from the function that calls this on. With
+    /// [`HostFrames::Omit`], of each run of host frames only the newest is visited.
+    /// `generation` is a number that differs whenever `code` does, and is not 0.
+    #[inline(never)]
+    pub fn visit(
+        &mut self,
+        code: &CodeMap,
+        generation: u64,
+        host_frames: HostFrames,
+        visit: &mut impl Visit,
+    ) -> End {
+        let mut registers = here();
+        let mut is_return_address = false;
+        let mut sp = registers.sp;
+        self.memo.among(generation);
+        loop {
+            let memory = self.memory_at(sp);
+            let host = HostUnwinder::new(&self.process.objects, &mut self.cache);
+            let leaps = host_frames == HostFrames::Omit;
+            let mut host = MemoUnwinder::new(host, &mut self.memo, code, leaps);
+            let end = wasmscope_walk::walk_from::<Native>(
+                registers,
+                is_return_address,
+                &memory,
+                code,
+                &mut host,
+                visit,
+            );
+            let End::Fiber = end else { return end };
+            let Some(switch) = host.switch() else {
+                return End::Cut(Cut::UnknownCode);
+            };
+            sp = switch.sp();
+            let memory = self.memory_at(sp);
+            registers = match switch.registers(&memory) {
+                Some(registers) => registers,
+                None => return End::Cut(Cut::Memory),
+            };
+            is_return_address = true;
+        }
+    }
+
+    /// Returns the memory of the stack from `sp` on.
+    #[inline]
+    fn memory_at(&mut self, sp: u64) -> StackMemory {
+        if let Some(memory) = StackMemory::within(sp, self.own) {
+            return memory;
+        }
+        let mut fibers = self.fibers.iter();
+        if let Some(memory) = fibers.find_map(|fiber| StackMemory::within(sp, *fiber)) {
+            return memory;
+        }
+        self.ask(sp)
+    }
+
+    /// Asks the kernel where the stack ends that has `sp`.
+    #[cold]
+    fn ask(&mut self, sp: u64) -> StackMemory {
+        if let Some(bounds) = self.process.query.mapping(sp) {
+            if let Some(fiber) = self.fibers.get_mut(self.next % FIBERS) {
+                *fiber = bounds;
+            }
+            self.next = self.next.wrapping_add(1);
+        }
+        StackMemory::at(sp, StackBounds::NONE, &self.process.query)
+    }
+
+    /// Takes in libraries that were loaded since, if another thread looked again.
+    pub fn refresh(&mut self) {
+        let process = Process::get();
+        if process.loads != self.process.loads {
+            self.process = process;
+            self.cache = HostCache::new();
+            self.memo = HostMemo::new();
+        }
+    }
+}
+
+impl fmt::Debug for OwnCapture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OwnCapture").finish_non_exhaustive()
+    }
+}
