@@ -1,10 +1,10 @@
-//! Measures how many bytes a second a module is read and rewritten at, with a probe on
-//! every function.
+//! Measures how many bytes a second a module or a component is read and rewritten at, with a
+//! probe on every function.
 //!
 //! `cargo run --release -p wasmscope-instrument --example throughput -- FILE.wasm [COPIES]`
 //!
-//! The file's functions are repeated so that there is enough to measure: `COPIES` times,
-//! or until there are 20 MB. Debug information is left out of it before. Rates are by
+//! A module's functions are repeated so that there is enough to measure: `COPIES` times,
+//! or until there are 20 MB; a component is taken as it is. A module's debug information is left out of it before. Rates are by
 //! the processors' time of all threads, which other programs hardly change, and by the
 //! clock, which they do.
 #![expect(clippy::print_stdout, reason = "a program that reports")]
@@ -14,17 +14,24 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 use wasmparser::{Parser, Payload};
+use wasmscope_instrument::component::Component;
 use wasmscope_instrument::{Exceptions, Module, Options};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let file = args.next().ok_or("which file?")?;
-    let wasm = without_debug_information(&std::fs::read(file)?)?;
-    let copies = match args.next() {
-        Some(copies) => copies.parse()?,
-        None => (20_000_000 / wasm.len()).max(1),
+    let wasm = std::fs::read(file)?;
+    let is_component = Parser::is_component(&wasm);
+    let wasm = if is_component {
+        wasm
+    } else {
+        let wasm = without_debug_information(&wasm)?;
+        let copies = match args.next() {
+            Some(copies) => copies.parse()?,
+            None => (20_000_000 / wasm.len()).max(1),
+        };
+        repeat(&wasm, copies)?
     };
-    let wasm = repeat(&wasm, copies)?;
     println!("{} bytes", wasm.len());
     for threads in [1, 2, 4] {
         let pool = rayon::ThreadPoolBuilder::new()
@@ -39,13 +46,22 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut len = 0;
             for _ in 0..5 {
                 let start = Cost::now()?;
-                let module = pool.install(|| Module::parse(&wasm))?;
-                let parsed = Cost::now()?;
-                let rewritten = pool.install(|| module.rewrite(&options, &|_| true))?;
-                let end = Cost::now()?;
+                let (parsed, end);
+                if is_component {
+                    let component = pool.install(|| Component::parse(&wasm))?;
+                    parsed = Cost::now()?;
+                    let rewritten = pool.install(|| component.rewrite(&options, &|_| true))?;
+                    end = Cost::now()?;
+                    len = rewritten.wasm.len();
+                } else {
+                    let module = pool.install(|| Module::parse(&wasm))?;
+                    parsed = Cost::now()?;
+                    let rewritten = pool.install(|| module.rewrite(&options, &|_| true))?;
+                    end = Cost::now()?;
+                    len = rewritten.wasm.len();
+                }
                 parse = parse.min(parsed.since(start));
                 rewrite = rewrite.min(end.since(parsed));
-                len = rewritten.wasm.len();
             }
             let rate = |time: u64| wasm.len() as f64 * 1e3 / time as f64;
             println!(
