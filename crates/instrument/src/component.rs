@@ -30,8 +30,8 @@
 //! Each component that has probes imports the instance that [`interface`] describes, and so
 //! does each that instantiates one. Inside, each instance with probes gets an instance of a
 //! small core module beside it, which exports what rewritten modules import (see
-//! [`hooks`](crate::hooks)) and calls the host; so in a hook the function with the probe is
-//! two frames up. What the component lifts and lowers goes through wrappers when it has a
+//! [`hooks`](crate::hooks)) and calls the host: the function with the probe is the caller of
+//! the one that calls the host. What the component lifts and lowers goes through wrappers when it has a
 //! probe: core functions that do nothing but call on, and that are rewritten as any other.
 //!
 //! The engine forbids calls out of a component while it calls `realloc` or `post-return`:
@@ -43,6 +43,11 @@
 //! instantiates it would have to give it more. Nor are there
 //! [`events`](crate::Options::events), [guards](crate::Options::guarded) or
 //! [`switches`](crate::Options::switches) in components.
+//!
+//! Events that are deferred wait for the next event of the same component. If there is
+//! none, they are not told: the clean-up behind the last call of all, for one. Functions
+//! that are built in, such as `task.return`, have probes where a core module imports them,
+//! as core functions.
 
 mod added;
 pub mod deferred;

@@ -1,4 +1,5 @@
-//! Rewrites WebAssembly modules so that their host hears of calls.
+//! Rewrites WebAssembly modules and [components](component) so that their host hears of
+//! calls.
 //!
 //! ```
 //! use wasmscope_instrument::{Module, Options};

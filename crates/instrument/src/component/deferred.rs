@@ -9,7 +9,7 @@
 //!    | hook  | values  | 0  0   | instance    | probe     | 0 ...  | values, 8 bytes each
 //! ```
 //!
-//! `hook` is the hook's place in [`hooks`](super::interface::hooks), and `probe` is 0 unless
+//! `hook` is the hook's place in [`hooks`], and `probe` is 0 unless
 //! the hook has one. All calls that such events open are closed by others of the same list,
 //! unless some are lost: those that had no room, which are the last.
 
