@@ -359,3 +359,6 @@ pub fn set_fatal_report(report: Option<std::sync::Arc<dyn FatalReport>>) -> Resu
 
 /// Does nothing: there are no such reports on this platform.
 pub fn report_this_thread() {}
+
+/// Does nothing: there are no such reports on this platform.
+pub fn write_to_stderr(_text: &[u8]) {}

@@ -112,7 +112,7 @@ pub use options::{HostFrames, Options};
 pub use platform::{
     FatalReport, GuestWindows, OsThread, OwnCapture, Sampler, SinkAccess, StackCapture,
     ThreadCapture, ThreadGuard, current_thread, find_windows, is_attached, read_memory,
-    report_this_thread, set_fatal_report, set_label,
+    report_this_thread, set_fatal_report, set_label, write_to_stderr,
 };
 pub use report::{Accounting, ThreadId, ThreadReport};
 pub use sample::{Sample, Sink, StackEnd};

@@ -24,7 +24,7 @@ mod timer;
 mod wake;
 
 pub use capture::StackCapture;
-pub use fatal::{FatalReport, report_this_thread, set_fatal_report};
+pub use fatal::{FatalReport, report_this_thread, set_fatal_report, write_to_stderr};
 pub use guard::{ThreadGuard, current_thread, is_attached, set_label};
 pub use guest_windows::{GuestWindows, find_windows};
 pub use interrupt::ThreadCapture;

@@ -22,6 +22,7 @@ mod thread;
 mod walker;
 
 pub(crate) use codes::Codes;
+pub(crate) use walker::Follower;
 
 pub use activation::{Activation, StoreId};
 pub use cursor::Cursor;

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::guest::{Bytes, Compiled, CompiledFunction, Guest, Origin, SharedBytes};
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextOffset, TextRange, WasmOffset};
 use wasmscope_instrument::Map;
@@ -241,6 +242,36 @@ impl Code {
                 (place, (FuncIndex(function.index), wasm))
             })
             .collect()
+    }
+
+    /// Tells of each function of the guest where its code lies, its index in the original
+    /// module, and its name; in the order of the text.
+    pub(crate) fn for_each_function(&self, mut each: impl FnMut(Range<u32>, FuncIndex, &str)) {
+        let Some(source) = &self.source else { return };
+        for function in &source.functions {
+            let resolved = source.resolve_function(function, CompiledFrom::None);
+            let Some(resolved) = resolved else { continue };
+            let range = function.start..function.start.saturating_add(function.len);
+            let name = resolved.frames.last().map_or("", |frame| &frame.function);
+            each(range, resolved.index, name);
+        }
+    }
+
+    /// Tells from where in the text on which offset of the original binary it was compiled
+    /// from, or none; in the order of the text.
+    pub(crate) fn for_each_offset(&self, mut each: impl FnMut(u32, Option<WasmOffset>)) {
+        let Some(source) = &self.source else { return };
+        source.compiled.for_each_address(|text, wasm| {
+            let original = || {
+                let (_, _, map) = source.original(source.function_at(text)?)?;
+                let compiled = CompiledFrom::Exact(WasmOffset(wasm?));
+                match map.map_or(compiled, |map| compiled.before(map)) {
+                    CompiledFrom::Exact(wasm) => Some(wasm),
+                    CompiledFrom::Prologue(_) | CompiledFrom::None => None,
+                }
+            };
+            each(text, original());
+        });
     }
 
     /// Answers for all of `places`.

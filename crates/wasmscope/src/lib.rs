@@ -37,6 +37,7 @@ mod code;
 mod collector;
 #[cfg(feature = "coredump")]
 pub mod core_dump;
+mod crash;
 mod error;
 mod failure;
 mod fibers;
@@ -60,6 +61,7 @@ pub use backtrace::{
     WalkedGuest, Walker, WalkerBuilder,
 };
 pub use collector::Limits;
+pub use crash::CrashHook;
 pub use error::Error;
 pub use failure::{ExplainedGuest, Explainer, Extent, Failure, FailureCause};
 pub use fibers::{Fiber, FiberId, FiberState, Fibers};

@@ -10,6 +10,9 @@
 #[path = "../examples/on_demand.rs"]
 mod on_demand;
 #[allow(dead_code, reason = "as above")]
+#[path = "../examples/stuck_or_crashed.rs"]
+mod stuck_or_crashed;
+#[allow(dead_code, reason = "as above")]
 #[path = "../examples/sync_host.rs"]
 mod sync_host;
 #[allow(dead_code, reason = "as above")]
@@ -89,4 +92,29 @@ fn on_demand_captures_what_it_is_asked_for() {
     };
     assert!(named("parse") && named("render"));
     assert!(profile.total().count > 50, "{:?}", profile.total());
+}
+
+#[test]
+fn stuck_or_crashed_says_where_the_guest_is() {
+    const CHILD: &str = "WASMSCOPE_EXAMPLE_CHILD";
+    if std::env::var_os(CHILD).is_some() {
+        stuck_or_crashed::run(Duration::from_millis(100), "panic").unwrap();
+        return;
+    }
+    let test = "stuck_or_crashed_says_where_the_guest_is";
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "the panic goes on");
+    let said = String::from_utf8_lossy(&output.stderr);
+    for expected in [
+        "wasmscope: request 1 has taken ",
+        "    plugin!spin (",
+        "wasmscope: a panic on thread ",
+        "    plugin!lookup (function ",
+    ] {
+        assert!(said.contains(expected), "{expected}: {said}");
+    }
 }

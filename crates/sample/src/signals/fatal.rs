@@ -22,7 +22,7 @@
 
 use super::handler::interrupted;
 use super::own_stack::OwnStack;
-use super::stack_memory::{MappingQuery, StackBounds, StackMemory};
+use super::stack_memory::{MappingQuery, StackMemory};
 use super::thread::current_tid;
 use crate::{CodeMap, Error};
 use std::cell::UnsafeCell;
@@ -307,7 +307,7 @@ fn report(signal: libc::c_int, registers: Registers) {
     let Work { stack, cache } = unsafe { &mut *means.work.get() };
     stack.run(|| {
         report.begin(signal, current_tid().unsigned_abs());
-        let memory = StackMemory::at(registers.sp, StackBounds::NONE, &means.query);
+        let memory = StackMemory::at_or_above(registers.sp, &means.query);
         let mut host = HostUnwinder::new(&means.objects, cache);
         let end = walk::<Native>(registers, &memory, report.code(), &mut host, |frame| {
             report.frame(frame);
@@ -316,4 +316,24 @@ fn report(signal: libc::c_int, registers: Registers) {
         report.end(end);
     });
     means.busy.store(false, Ordering::Release);
+}
+
+/// Writes to standard error at once.
+///
+/// # Signal safety
+///
+/// As many calls of `write` as it takes; gives up at the first error.
+pub fn write_to_stderr(text: &[u8]) {
+    let mut rest = text;
+    while !rest.is_empty() {
+        // SAFETY: live bytes, which are only read.
+        let written = unsafe { libc::write(2, rest.as_ptr().cast(), rest.len()) };
+        match usize::try_from(written)
+            .ok()
+            .and_then(|written| rest.get(written..))
+        {
+            Some(more) if written > 0 => rest = more,
+            _ => return,
+        }
+    }
 }

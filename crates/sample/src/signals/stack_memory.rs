@@ -93,6 +93,21 @@ impl MappingQuery {
     ///
     /// One system call.
     pub(crate) fn mapping(&self, address: u64) -> Option<StackBounds> {
+        let found = self.ask(address, 0)?;
+        (found.low <= address && address < found.high).then_some(found)
+    }
+
+    /// Returns the readable mapping that holds `address` or, if none does, the next one.
+    ///
+    /// # Signal safety
+    ///
+    /// One system call.
+    fn mapping_from(&self, address: u64) -> Option<StackBounds> {
+        const COVERING_OR_NEXT: u64 = 0x10;
+        self.ask(address, COVERING_OR_NEXT)
+    }
+
+    fn ask(&self, address: u64, how: u64) -> Option<StackBounds> {
         /// `struct procmap_query` of `linux/fs.h`.
         #[repr(C)]
         #[derive(Default)]
@@ -122,18 +137,16 @@ impl MappingQuery {
         let mut query = Query {
             size: size_of::<Query>() as u64,
             query_addr: address,
-            query_flags: READABLE,
+            query_flags: READABLE | how,
             ..Query::default()
         };
         // SAFETY: the descriptor is open and `query` is a live value of the size
         // that it states; an unknown request fails without touching it.
         let failed = unsafe { libc::ioctl(fd, PROCMAP_QUERY as _, &raw mut query) };
-        (failed == 0 && query.vma_start <= address && address < query.vma_end).then_some(
-            StackBounds {
-                low: query.vma_start,
-                high: query.vma_end,
-            },
-        )
+        (failed == 0).then_some(StackBounds {
+            low: query.vma_start,
+            high: query.vma_end,
+        })
     }
 }
 
@@ -181,6 +194,33 @@ impl StackMemory {
             high: Cell::new(bounds.high),
             grows: false,
         })
+    }
+
+    /// Finds the stack that `sp` points into, or just below: a stack that has overflowed
+    /// leaves its pointer in the guard region.
+    ///
+    /// # Signal safety
+    ///
+    /// As [`at`](Self::at).
+    pub(crate) fn at_or_above(sp: u64, query: &MappingQuery) -> Self {
+        const MOST_PAGES: u64 = 256;
+        if let Some(found) = query.mapping_from(sp)
+            && found.low.saturating_sub(sp) <= MOST_PAGES * PAGE
+        {
+            return Self {
+                low: found.low.max(sp),
+                high: Cell::new(found.high),
+                grows: false,
+            };
+        }
+        let page = sp & !(PAGE - 1);
+        let mut pages = (0..MOST_PAGES).map(|more| page.saturating_add(more * PAGE));
+        let readable = pages.find(|page| page_is_readable(*page)).unwrap_or(page);
+        Self {
+            low: readable.max(sp),
+            high: Cell::new(readable),
+            grows: true,
+        }
     }
 
     fn grow_to(&self, address: u64) -> bool {
@@ -327,6 +367,33 @@ mod tests {
     fn a_foreign_stack_ends_where_its_mapping_ends() {
         reads_to_the_guard_and_no_further(&MappingQuery { maps: None });
         reads_to_the_guard_and_no_further(&MappingQuery::open());
+    }
+
+    #[test]
+    fn a_pointer_into_the_guard_leads_to_the_stack_above() {
+        for query in [MappingQuery { maps: None }, MappingQuery::open()] {
+            // SAFETY: a fresh anonymous mapping, a page of it then made inaccessible.
+            let guard = unsafe {
+                let start = libc::mmap(
+                    std::ptr::null_mut(),
+                    3 * PAGE as usize,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+                    -1,
+                    0,
+                );
+                assert_ne!(start, libc::MAP_FAILED);
+                let guard = start.byte_add(PAGE as usize);
+                assert_eq!(libc::mprotect(guard, PAGE as usize, libc::PROT_NONE), 0);
+                guard as u64
+            };
+            let memory = StackMemory::at_or_above(guard + 128, &query);
+            assert_eq!(memory.read(guard + 128), None, "the guard");
+            assert_eq!(memory.read(guard + PAGE), Some(0));
+            let memory = StackMemory::at_or_above(guard + PAGE + 64, &query);
+            assert_eq!(memory.read(guard + PAGE), None, "below the stack pointer");
+            assert_eq!(memory.read(guard + PAGE + 64), Some(0));
+        }
     }
 
     #[test]

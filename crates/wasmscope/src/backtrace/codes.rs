@@ -66,6 +66,11 @@ impl Codes {
         }
     }
 
+    /// Returns all guests, sorted by address.
+    pub(crate) fn guests(&self) -> impl Iterator<Item = (u64, &Arc<Code>)> {
+        self.known.iter().map(|known| (known.id, &known.code))
+    }
+
     /// Returns the guest whose code has an address, and where in it that is.
     pub(super) fn at(&self, pc: HostPc) -> Option<(&Known, TextOffset)> {
         let after = self

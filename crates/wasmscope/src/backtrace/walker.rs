@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use wasmscope_address::HostPc;
 use wasmscope_sample::Visit;
 use wasmtime::AsContextMut;
@@ -71,6 +71,14 @@ struct Shared {
     /// Of its codes, for who asks without the lock.
     generation: AtomicU64,
     names: Mutex<Names>,
+    /// Told whenever a guest comes, and before one goes.
+    followers: Mutex<Vec<Weak<dyn Follower>>>,
+}
+
+/// Keeps something that is made of a walker's guests.
+pub(crate) trait Follower: Send + Sync {
+    /// Gets the guests that are known from now on.
+    fn guests_changed(&self, codes: &Arc<Codes>);
 }
 
 /// The guests that are registered.
@@ -128,6 +136,7 @@ impl WalkerBuilder {
                     times: HashMap::new(),
                 }),
                 names: Mutex::new(Names::new()),
+                followers: Mutex::default(),
             }),
         })
     }
@@ -276,6 +285,13 @@ impl Walker {
         backtrace
     }
 
+    /// Tells `follower` of the guests that are known now, and of each change from now on.
+    pub(crate) fn follow(&self, follower: &Arc<dyn Follower>) {
+        let registered = lock(&self.shared.codes);
+        lock(&self.shared.followers).push(Arc::downgrade(follower));
+        follower.guests_changed(&registered.codes);
+    }
+
     /// Returns the guests' code that is known now, for walks elsewhere. It stays mapped for as
     /// long as somebody has it.
     pub(crate) fn codes(&self) -> Arc<Codes> {
@@ -307,6 +323,14 @@ impl Shared {
     fn publish(&self, registered: &mut Registered, new: Codes) {
         let generation = new.generation;
         registered.codes = Arc::new(new);
+        let mut followers = lock(&self.followers);
+        followers.retain(|follower| match follower.upgrade() {
+            Some(follower) => {
+                follower.guests_changed(&registered.codes);
+                true
+            }
+            None => false,
+        });
         self.generation.store(generation, Ordering::Release);
     }
 }

@@ -6,6 +6,7 @@
 #[path = "../support/call_graph.rs"]
 #[expect(dead_code, reason = "profiles are looked at in other tests")]
 mod call_graph;
+mod crashes;
 mod others;
 mod waiting;
 mod watched;
