@@ -1,7 +1,10 @@
 //! When the host dies, the guests on its stack are written; guests' own traps stay traps.
 //! Each death is a process of its own.
 
-#![expect(unsafe_code, reason = "faults on purpose, and installs a signal handler")]
+#![expect(
+    unsafe_code,
+    reason = "faults on purpose, and installs a signal handler"
+)]
 #![expect(clippy::print_stderr, reason = "the child says how far it has come")]
 
 use std::os::unix::process::ExitStatusExt;
