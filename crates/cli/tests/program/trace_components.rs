@@ -170,18 +170,19 @@ fn every_component_does_what_it_must_while_it_is_traced() {
     assert!(cases.len() >= 4);
     for case in cases {
         let place = Place::new();
-        let is_whole = case.file == "component.wasm";
-        // The other one makes a million calls, which take as long to read.
-        let depth = if is_whole { "" } else { "--depth 2 " };
-        case.check_as(&place, "trace", &format!("{depth}-o t.jsonl"));
-        let all = events(&place.path("t.jsonl"));
-        assert!(all.calls.values().sum::<u64>() > 0, "{}", case.file);
+        let mut all = Events::default();
+        // One makes a million calls of its own, which is more than a test has time for.
+        if case.arguments != "1000000" {
+            case.check_as(&place, "trace", "-o t.jsonl");
+            all = events(&place.path("t.jsonl"));
+            assert!(all.calls.values().sum::<u64>() > 0, "{}", case.file);
+        }
         case.check_as(&place, "trace", "-q --imports -o t.jsonl");
         let imports = events(&place.path("t.jsonl"));
         for (name, calls) in &imports.calls {
             assert!(all.calls(name) >= *calls, "{name}");
         }
-        if is_whole {
+        if case.file == "component.wasm" {
             check_writes(&all);
             check_writes(&imports);
         }
@@ -200,11 +201,11 @@ fn what_a_component_does_is_read_in_its_imports() {
             "wasi:cli/environment@0.2.12#get-arguments",
             "() = [\"component.wasm\", \"1\"]",
         ),
-        ("wasi:cli/stdout@0.2.12#get-stdout", "() = resource #"),
+        ("wasi:cli/stdout@0.2.12#get-stdout", "() = output-stream #"),
         ("wasi:filesystem/preopens@0.2.12#get-directories", "() = []"),
         (
             "wasi:io/streams@0.2.12#[method]output-stream.blocking-write-and-flush",
-            &format!("(resource #2, b\"{expected}\") = ok"),
+            &format!("(output-stream #2, b\"{expected}\") = ok"),
         ),
     ] {
         let line = format!("{function}{rest}");

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use wasmparser::component_types::{ComponentDefinedType, ComponentDefinedTypeId, ComponentValType};
+use wasmparser::component_types::{
+    ComponentAnyTypeId, ComponentDefinedType, ComponentDefinedTypeId, ComponentEntityType,
+    ComponentValType, ResourceId,
+};
 use wasmparser::{PrimitiveValType, types::TypesRef};
 use wasmscope_address::FuncIndex;
 use wasmscope_instrument::ValType;
@@ -17,6 +20,7 @@ pub(super) fn of(component: &Component<'_>) -> Vec<Arc<Definition>> {
     let mut types = Types {
         types: component.types().as_ref(),
         known: HashMap::new(),
+        resources: resources(component),
     };
     (0..)
         .zip(component.functions())
@@ -28,6 +32,44 @@ pub(super) fn of(component: &Component<'_>) -> Vec<Arc<Definition>> {
 struct Types<'a> {
     types: TypesRef<'a>,
     known: HashMap<ComponentDefinedTypeId, Type>,
+    resources: HashMap<ResourceId, Arc<str>>,
+}
+
+/// Finds the names of resources: those by which instances export them, and within nested
+/// components those that their methods and constructors tell.
+fn resources(component: &Component<'_>) -> HashMap<ResourceId, Arc<str>> {
+    let types = component.types().as_ref();
+    let mut names = HashMap::new();
+    for instance in 0..types.component_instance_count() {
+        for (name, item) in &types[types.component_instance_at(instance)].exports {
+            if let ComponentEntityType::Type {
+                created: ComponentAnyTypeId::Resource(resource),
+                ..
+            } = item.ty
+            {
+                names.entry(resource.resource()).or_insert(name.as_str());
+            }
+        }
+    }
+    for function in component.functions() {
+        let name = function.name.as_deref().unwrap_or_default();
+        let ty = &types[function.ty];
+        let method = name.strip_prefix("[method]");
+        let method = method.and_then(|name| Some(name.split_once('.')?.0));
+        let (name, of) = match (method, name.strip_prefix("[constructor]")) {
+            (Some(name), _) => (name, ty.params.first().map(|(_, ty)| *ty)),
+            (None, Some(name)) => (name, ty.result),
+            (None, None) => continue,
+        };
+        if let Some(ComponentValType::Type(id)) = of
+            && let ComponentDefinedType::Own(resource) | ComponentDefinedType::Borrow(resource) =
+                &types[id]
+        {
+            names.entry(resource.resource()).or_insert(name);
+        }
+    }
+    let names = names.into_iter();
+    names.map(|(id, name)| (id, Arc::from(name))).collect()
 }
 
 impl Types<'_> {
@@ -121,8 +163,12 @@ impl Types<'_> {
             ComponentDefinedType::Result { ok, err, .. } => {
                 Type::result(self.maybe(*ok), self.maybe(*err))
             }
-            ComponentDefinedType::Own(_) => Type::own(None::<Arc<str>>),
-            ComponentDefinedType::Borrow(_) => Type::borrow(None::<Arc<str>>),
+            ComponentDefinedType::Own(resource) => {
+                Type::own(self.resources.get(&resource.resource()).cloned())
+            }
+            ComponentDefinedType::Borrow(resource) => {
+                Type::borrow(self.resources.get(&resource.resource()).cloned())
+            }
             ComponentDefinedType::Future { ty, .. } => Type::future(self.maybe(*ty)),
             ComponentDefinedType::Stream { ty, .. } => Type::stream(self.maybe(*ty)),
         }
