@@ -203,6 +203,10 @@ impl Visit for Filling<'_> {
 impl Drop for Filling<'_> {
     fn drop(&mut self) {
         self.end_activation();
+        // The host alone is no stack of guests.
+        if !self.keeps_host && self.activations.is_empty() {
+            self.frames.clear();
+        }
     }
 }
 
