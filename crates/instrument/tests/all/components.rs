@@ -415,3 +415,25 @@ fn errors_in_a_nested_module_say_where_they_are_in_the_component() {
         "{error}, not at {at:#x}"
     );
 }
+
+#[test]
+fn functions_of_more_than_numbers_cannot_have_probes_yet() {
+    let wasm = wat::parse_str(
+        r#"(component
+            (core module $m
+                (func (export "g")))
+            (core instance $i (instantiate $m))
+            (func (export "g") (canon lift (core func $i "g") gc)))"#,
+    )
+    .unwrap();
+    let component = Component::parse(&wasm).unwrap();
+    let rewrite = |functions: bool| {
+        component.rewrite(&options()[0], &|candidate| match candidate {
+            Candidate::Core { .. } => true,
+            Candidate::Function(_) => functions,
+        })
+    };
+    let error = rewrite(true).unwrap_err().to_string();
+    assert!(error.contains("the function g"), "{error}");
+    validate("gc", &rewrite(false).unwrap().wasm);
+}

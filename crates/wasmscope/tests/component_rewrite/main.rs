@@ -10,7 +10,7 @@ use wasmscope_instrument::component::{
     Candidate, Component, Instantiation, RewrittenComponent, RewrittenModule,
 };
 use wasmtime::component::{Instance, Linker, Val};
-use wasmtime::{Config, Engine, Store};
+use wasmtime::{Config, Engine, Store, Strategy};
 
 fn case(name: &str) -> Vec<u8> {
     let path = concat!(
@@ -159,8 +159,14 @@ fn strings_come_and_go_as_before_and_every_call_is_heard() {
 }
 
 /// Calls every exported function that takes nothing, and returns what they return.
-async fn run(wasm: &[u8], look: bool) -> wasmtime::Result<(Store<Heard>, Vec<String>)> {
-    let engine = Engine::new(Config::new().wasm_component_model_async(true))?;
+async fn run(
+    compiler: Strategy,
+    wasm: &[u8],
+    look: bool,
+) -> wasmtime::Result<(Store<Heard>, Vec<String>)> {
+    let mut config = Config::new();
+    config.wasm_component_model_async(true).strategy(compiler);
+    let engine = Engine::new(&config)?;
     let component = wasmtime::component::Component::new(&engine, wasm)?;
     let mut linker = Linker::<Heard>::new(&engine);
     define(&mut linker, ":ab")?;
@@ -245,11 +251,15 @@ async fn components_do_as_before_and_every_call_is_heard() {
     for (name, calls) in CALLS {
         let wasm = case(name);
         let component = Component::parse(&wasm).unwrap();
-        let (_, expected) = run(&wasm, false).await.unwrap();
+        let (_, expected) = run(Strategy::Cranelift, &wasm, false).await.unwrap();
         assert!(!expected.is_empty(), "{name}");
-        for expose in [false, true] {
+        for (compiler, expose) in [
+            (Strategy::Cranelift, false),
+            (Strategy::Cranelift, true),
+            (Strategy::Winch, true),
+        ] {
             let rewritten = rewrite(&wasm, expose, &|_| true);
-            let (store, told) = run(&rewritten.wasm, true).await.unwrap();
+            let (store, told) = run(compiler, &rewritten.wasm, true).await.unwrap();
             assert_eq!(told, expected, "{name}");
             let heard = counts(&component, &rewritten, &store.data().events);
             let heard = heard.iter().map(|(name, count)| (name.as_str(), *count));
@@ -365,4 +375,36 @@ fn engines_number_modules_and_place_code_as_the_rewriter_says() {
         let bodies = functions.filter(|function| function.body.is_some());
         assert_eq!(defined, bodies.count(), "{name}");
     }
+}
+
+#[tokio::test]
+async fn events_without_room_are_counted_and_are_the_last() {
+    let wasm = case("lost");
+    let rewritten = rewrite(&wasm, false, &|_| true);
+    let (store, told) = run(Strategy::Cranelift, &rewritten.wasm, false)
+        .await
+        .unwrap();
+    assert_eq!(told, ["run: [U32(3)]"]);
+    // Room for 64 KiB: the call of `realloc`, with four values, and then calls of `tick`
+    // and their returns, without any.
+    const HEAD: usize = 16;
+    let room = (1 << 16) - (HEAD + 4 * 8);
+    let kept = 1 + room / HEAD;
+    let lost = 2 + 2 * 5000 - kept;
+    let events = &store.data().events;
+    let first = events
+        .iter()
+        .position(|event| event.starts_with("deferred"))
+        .unwrap();
+    assert_eq!(events[first], format!("deferred, {lost} lost"));
+    assert_eq!(events[first + 1 + kept], "now");
+    assert!(events[first + 1].ends_with(".1 [0, 0, 1, 3]"), "{events:?}");
+    for (at, event) in events[first + 2..first + 1 + kept].iter().enumerate() {
+        assert_eq!(event.ends_with(".0 []"), at % 2 == 0, "{event}");
+        assert_eq!(event == "- []", at % 2 == 1, "{event}");
+    }
+    // What comes behind is told again.
+    let behind = &events[first + 2 + kept..];
+    assert!(behind[0].starts_with('+'), "{behind:?}");
+    assert!(behind.len() >= 6, "{behind:?}");
 }
