@@ -11,7 +11,7 @@ use wasmscope::profile::{Meta, Total, folded};
 pub(crate) struct Case {
     pub(crate) file: String,
     function: Option<String>,
-    arguments: String,
+    pub(crate) arguments: String,
     stdin: Vec<u8>,
     end: String,
     results: Option<String>,
