@@ -160,6 +160,10 @@ impl Labels {
 
     /// Makes this set current whenever `future` is polled, on whichever thread.
     /// Guests that wasmtime runs in it, on fibers of their own, carry it as well.
+    ///
+    /// Concurrent tasks of components run where their store's `run_concurrent` is polled, not
+    /// where the futures of their calls are: follow the former. Tasks of one store that run
+    /// for several tenants cannot be told apart.
     pub fn follow<F: Future>(&self, future: F) -> Labelled<F> {
         Labelled {
             labels: self.clone(),

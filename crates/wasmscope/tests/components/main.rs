@@ -3,7 +3,9 @@
 mod closes;
 mod composed;
 mod engines;
+mod labels;
 mod ledger;
+mod memory;
 mod real;
 mod refused;
 mod stacks;

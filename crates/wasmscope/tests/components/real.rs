@@ -1,12 +1,60 @@
 //! Components that people run, with a listener on every function.
 
-use crate::ledger::Ledger;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use wasmscope::Listening;
+use wasmscope::listen::{BoxListener, Call, Cause, Definition, Listener, Values};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
 use wasmtime_wasi::p2::bindings::sync::Command;
 use wasmtime_wasi::p2::pipe::MemoryOutputPipe;
 use wasmtime_wasi::{ResourceTable, WasiCtx, WasiCtxView, WasiView};
+
+/// Counts, and checks that what was opened last is closed first: there is one stack.
+#[derive(Clone, Default)]
+struct Count(Arc<Counts>);
+
+#[derive(Default)]
+struct Counts {
+    opens: AtomicU64,
+    open: AtomicU64,
+    deferred: AtomicU64,
+    aborts: AtomicU64,
+}
+
+impl Count {
+    fn close(&self, number: u64) {
+        let open = self.0.open.fetch_sub(1, Ordering::Relaxed);
+        assert_eq!(open, number, "the newest is closed first");
+    }
+}
+
+impl Listener for Count {
+    type State = u64;
+
+    fn before(&self, call: &Call<'_>) -> u64 {
+        let counts = &*self.0;
+        counts.opens.fetch_add(1, Ordering::Relaxed);
+        if call.is_deferred() {
+            counts.deferred.fetch_add(1, Ordering::Relaxed);
+        }
+        counts.open.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn after(&self, _: &Call<'_>, _: Values<'_>, number: u64) {
+        self.close(number);
+    }
+
+    fn tail_call(&self, _: &Call<'_>, number: u64) {
+        self.close(number);
+    }
+
+    fn abort(&self, _: &Call<'_>, _: &Cause<'_>, number: u64) {
+        self.0.aborts.fetch_add(1, Ordering::Relaxed);
+        self.close(number);
+    }
+}
 
 struct Host {
     wasi: WasiCtx,
@@ -58,8 +106,9 @@ fn check(name: &str, functions: usize, calls: u64) {
     let expected = run(&linker, &original);
     assert!(expected.0);
 
-    let ledger = Ledger::default();
-    let listening = ledger.listening();
+    let count = Count::default();
+    let listener = BoxListener::new(count.clone());
+    let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
     let guest = listening
         .compile_component(&engine, bytes)
         .expect("it is a component");
@@ -72,11 +121,27 @@ fn check(name: &str, functions: usize, calls: u64) {
         .add_to_component_linker(&mut linker)
         .expect("free");
     assert_eq!(run(&linker, guest.component()), expected);
-    assert!(ledger.settled() >= calls, "{}", ledger.settled());
+    let of = |count: &AtomicU64| count.load(Ordering::Relaxed);
+    let opens = of(&count.0.opens);
+    assert!(opens >= calls, "{opens}");
+    assert_eq!(of(&count.0.open), 0, "all are closed");
+    assert!(of(&count.0.deferred) > 0, "strings come in by realloc");
+    assert_eq!(of(&count.0.aborts), 0, "nothing fails");
+    eprintln!("{name}: {opens} calls, {} deferred", of(&count.0.deferred));
     assert_eq!(guest.lost(), 0);
 }
 
 #[test]
 fn a_component_of_rust() {
     check("component.wasm", 50, 500);
+}
+
+#[test]
+fn python() {
+    check("real/python-component.wasm", 13_000, 1_000_000);
+}
+
+#[test]
+fn javascript() {
+    check("real/js-component.wasm", 1_000, 1_000_000);
 }
