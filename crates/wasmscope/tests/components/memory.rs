@@ -17,9 +17,12 @@ fn text(call: &Call<'_>, at: Option<Value>, len: Option<Value>) -> Option<String
     String::from_utf8(bytes).ok()
 }
 
-/// Runs `greet`; returns what was read at each event, and the sizes of memory at all.
-fn read(component_memory: bool) -> (Vec<String>, Vec<(bool, Option<u64>)>) {
-    let heard: Arc<Mutex<(Vec<String>, Vec<(bool, Option<u64>)>)>> = Arc::default();
+/// What was read at some events, and at all: whether it is deferred, and how much there was.
+type Read = (Vec<String>, Vec<(bool, Option<u64>)>);
+
+/// Runs `greet`.
+fn read(component_memory: bool) -> Read {
+    let heard: Arc<Mutex<Read>> = Arc::default();
     let [opened, closed] = [(); 2].map(|()| Arc::clone(&heard));
     let listener = BoxListener::new(pair(
         move |call: &Call<'_>| {

@@ -127,7 +127,6 @@ fn check(name: &str, functions: usize, calls: u64) {
     assert_eq!(of(&count.0.open), 0, "all are closed");
     assert!(of(&count.0.deferred) > 0, "strings come in by realloc");
     assert_eq!(of(&count.0.aborts), 0, "nothing fails");
-    eprintln!("{name}: {opens} calls, {} deferred", of(&count.0.deferred));
     assert_eq!(guest.lost(), 0);
 }
 
