@@ -75,17 +75,15 @@ struct Stack<'a> {
 /// Names the file that cannot be written. A standard error that nobody reads is no error.
 pub(crate) fn show(account: &Account, plan: &ShowPlan) -> Result<()> {
     let Some(path) = &plan.output else {
-        let stream = AutoStream::new(io::stderr(), plan.color);
-        let mut stream = BufWriter::new(stream);
-        let _ = write(account, plan, &mut stream);
+        let color = match plan.color {
+            ColorChoice::Auto => AutoStream::choice(&io::stderr()),
+            chosen => chosen,
+        };
+        let _ = write(account, plan, color, &mut io::stderr());
         return Ok(());
     };
     let saved = profile::save_with(path, |to| {
-        let written = match plan.color {
-            ColorChoice::Always => write(account, plan, &mut BufWriter::new(to)),
-            _ => write(account, plan, &mut BufWriter::new(Plain::new(to))),
-        };
-        written.map_err(|source| profile::Error::Write {
+        write(account, plan, plan.color, to).map_err(|source| profile::Error::Write {
             format: "stack",
             source,
         })
@@ -93,12 +91,30 @@ pub(crate) fn show(account: &Account, plan: &ShowPlan) -> Result<()> {
     saved.map_err(|error| exit::with_status(exit::NOT_WRITTEN, format!("failed to {error}")))
 }
 
-fn write(account: &Account, plan: &ShowPlan, to: &mut impl Write) -> io::Result<()> {
-    match plan.format {
-        StackFormat::Text => text::write(account, plan, Sources::new(&plan.source_dirs), to)?,
-        StackFormat::Json => json::write(account, to)?,
+fn write(
+    account: &Account,
+    plan: &ShowPlan,
+    color: ColorChoice,
+    to: &mut dyn Write,
+) -> io::Result<()> {
+    let sources = Sources::new(&plan.source_dirs);
+    match (plan.format, color) {
+        (StackFormat::Json, _) => {
+            let mut to = BufWriter::new(to);
+            json::write(account, &mut to)?;
+            to.flush()
+        }
+        (StackFormat::Text, ColorChoice::Always | ColorChoice::AlwaysAnsi) => {
+            let mut to = BufWriter::new(to);
+            text::write(account, plan, sources, &mut to)?;
+            to.flush()
+        }
+        (StackFormat::Text, _) => {
+            let mut to = BufWriter::new(Plain::new(to));
+            text::write(account, plan, sources, &mut to)?;
+            to.flush()
+        }
     }
-    to.flush()
 }
 
 /// Leaves colours out of what is written.

@@ -22,7 +22,9 @@
 
 use super::{Account, Held, Stack};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::sync::Arc;
 use wasmscope::{Extent, FailureCause, Frame, FrameKind};
 use wasmscope_symbolize::SourceFrame;
 
@@ -107,12 +109,18 @@ fn extent(extent: Option<Extent>) -> Option<&'static str> {
     })
 }
 
-/// Writes frames one at a time: there may be a hundred thousand.
+/// Writes frames one at a time: there may be a hundred thousand, most of them at few places.
 fn frames(stack: &Stack<'_>, to: &mut impl Write) -> io::Result<()> {
+    let mut written: HashMap<*const Frame, String> = HashMap::new();
     list(stack.frames.iter().enumerate(), to, |(at, frame), to| {
+        let Some(Held { locals, operands }) = stack.held.get(at) else {
+            let frame = written
+                .entry(Arc::as_ptr(frame))
+                .or_insert_with(|| frame_value(frame).to_string());
+            return to.write_all(frame.as_bytes());
+        };
         let mut value = frame_value(frame);
-        if let (Some(held), Some(fields)) = (stack.held.get(at), value.as_object_mut()) {
-            let Held { locals, operands } = held;
+        if let Some(fields) = value.as_object_mut() {
             fields.insert("locals".to_owned(), json!(locals));
             fields.insert("operands".to_owned(), json!(operands));
         }
