@@ -6,3 +6,4 @@
 mod counting;
 mod same;
 mod seen;
+mod settings;
