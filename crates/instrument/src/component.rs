@@ -50,6 +50,7 @@
 //! as core functions.
 
 mod added;
+mod canonical;
 pub mod deferred;
 mod function;
 pub mod interface;
