@@ -43,13 +43,14 @@ pub(crate) enum Command {
     /// and writes, and its exit status, stay its own.
     Trace(Box<TraceArgs>),
 
-    /// Run a guest and, when it fails, show the whole stack with its source
+    /// Run a guest and, when it fails, show the whole stack with its source; or read a core dump
     ///
     /// GUEST is a core module or a component, as binary or as text: a WASI command (p1 or p2),
     /// or, with --invoke, anything that exports a function. What the guest reads and writes, and
     /// its exit status, stay its own; nothing is printed when it ends well. Lines and inlined
     /// calls come from the guest's DWARF, the source from the files that it names; modules in
-    /// text form are their own source.
+    /// text form are their own source. A core dump is read, and nothing run: its frames
+    /// are named from the binaries that --module gives.
     Backtrace(Box<BacktraceArgs>),
 
     /// Rewrite a module or component so that its host hears of its calls, and do not run it

@@ -134,6 +134,32 @@ fn a_program_in_c() {
     }
 }
 
+/// Runs out of fuel within calls that were inlined into one function.
+#[test]
+fn inlined_calls() {
+    let place = Place::new();
+    let guest =
+        "--source-dir /wasmscope=@.. -W fuel=3000000 @inline.wasm 1".replace("@..", &root());
+    let ran = backtrace(&place, &guest);
+    assert_eq!(ran.status, 134, "{}", ran.stderr);
+    let inlined = "\
+    <inline::Spring as inline::Force>::at  (inlined)
+       at /wasmscope/guests/src/rust/inline.rs:47:9
+         45 |     #[inline(always)]
+         46 |     fn at(&self, place: Vector<f64>) -> Vector<f64> {
+       > 47 |         place * -self.stiffness
+            |         ^
+";
+    assert!(ran.stderr.contains(inlined), "{}", ran.stderr);
+    let json = document(&backtrace(&place, &format!("--format json {guest}")));
+    assert_eq!(json["trap"], "OutOfFuel");
+    let calls = json["frames"][0]["source"].as_array().unwrap();
+    let inlined = calls.iter().map(|it| it["inlined"].as_bool().unwrap());
+    let inlined: Vec<_> = inlined.collect();
+    assert_eq!(inlined, [true, true, true, true, true, false]);
+    assert_eq!(json["frames"][0]["name"], calls[5]["function"]);
+}
+
 /// The directory above the guests', which was `/wasmscope` when they were compiled.
 fn root() -> String {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

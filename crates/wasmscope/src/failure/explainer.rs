@@ -101,7 +101,7 @@ impl Explainer {
             None => FailureCause::Host,
         };
         let (frames, extent) = match error.downcast_ref::<WasmBacktrace>() {
-            Some(backtrace) => self.stack(cause, backtrace),
+            Some(backtrace) => self.stack(cause, backtrace, recorded::frames(backtrace)),
             None => (Vec::new(), Extent::Nothing),
         };
         Failure {
@@ -112,7 +112,14 @@ impl Explainer {
         }
     }
 
-    fn stack(&self, cause: FailureCause, backtrace: &WasmBacktrace) -> (Vec<Arc<Frame>>, Extent) {
+    /// Names a stack: all that was recorded, if that agrees with what the engine hands out,
+    /// else what it hands out.
+    fn stack(
+        &self,
+        cause: FailureCause,
+        backtrace: &WasmBacktrace,
+        recorded: Option<Vec<Recorded>>,
+    ) -> (Vec<Arc<Frame>>, Extent) {
         let given = backtrace.frames();
         let mut codes = self.codes().clone();
         // Guests that nobody registered have names at least.
@@ -129,7 +136,7 @@ impl Explainer {
             cause,
             codes: &codes,
         };
-        let whole = recorded::frames(backtrace).and_then(|recorded| {
+        let whole = recorded.and_then(|recorded| {
             let places = naming.checked(naming.places(&recorded), given)?;
             let frames = places.into_iter().zip(recorded);
             let once = frames.filter(|(_, recorded)| !recorded.is_repeated);
@@ -433,5 +440,78 @@ fn engine_frame(frame: &FrameInfo) -> Frame {
             .and_then(|wasm| u32::try_from(wasm).ok())
             .map(WasmOffset),
         source: Arc::from([]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmtime::{Engine, Linker, Module, Store};
+
+    /// Ends in the host, 31 frames deep.
+    const DEEP: &str = "(module (import \"host\" \"fail\" (func $fail))
+        (func $down (param i32)
+          (if (i32.eqz (local.get 0)) (then (call $fail)))
+          (call $down (i32.sub (local.get 0) (i32.const 1))))
+        (func $run (export \"run\") (call $down (i32.const 29))))";
+
+    fn fail() -> (Module, Vec<u8>, wasmtime::Error) {
+        let engine = Engine::default();
+        let bytes = wat::parse_str(DEEP).unwrap();
+        let module = Module::new(&engine, &bytes).unwrap();
+        let mut linker = Linker::new(&engine);
+        let refuse = || -> wasmtime::Result<()> { Err(wasmtime::Error::msg("refused")) };
+        linker.func_wrap("host", "fail", refuse).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, &module).unwrap();
+        let run = instance
+            .get_typed_func::<(), ()>(&mut store, "run")
+            .unwrap();
+        let error = run.call(&mut store, ()).unwrap_err();
+        (module, bytes, error)
+    }
+
+    /// What cannot be read, or does not agree with the engine, is not believed: then there are
+    /// the frames that the engine hands out, and that is said.
+    #[test]
+    fn without_the_recorded_stack_there_are_the_newest_frames() {
+        let (module, bytes, error) = fail();
+        let backtrace = error.downcast_ref::<WasmBacktrace>().unwrap();
+        let recorded = recorded::frames(backtrace).unwrap();
+        assert_eq!(recorded.len(), 31);
+        let explainer = Explainer::new();
+        let stack = |recorded| explainer.stack(FailureCause::Host, backtrace, recorded);
+        let functions = |frames: &[Arc<Frame>]| -> Vec<_> {
+            let frames = frames.iter().filter(|it| it.kind == FrameKind::Guest);
+            frames
+                .map(|it| (it.name.clone(), it.function, it.offset))
+                .collect()
+        };
+        for is_known in [false, true] {
+            let guest = Guest::module("deep.wasm", &module).bytes(bytes.clone());
+            let _guest = is_known.then(|| explainer.register(guest).unwrap());
+            let (whole, extent) = stack(Some(recorded.clone()));
+            assert_eq!((functions(&whole).len(), extent), (31, Extent::Whole));
+            let elsewhere = |by: u64| {
+                let mut recorded = recorded.clone();
+                recorded[7].pc.0 = recorded[7].pc.0.wrapping_add(by);
+                recorded
+            };
+            let forged = [
+                None,
+                Some(recorded[..19].to_vec()),
+                Some(elsewhere(0x1_0000_0000)),
+                Some(elsewhere(16)),
+                Some(elsewhere(16_u64.wrapping_neg())),
+            ];
+            for forged in forged {
+                let (newest, extent) = stack(forged);
+                assert_eq!(extent, Extent::Newest);
+                assert_eq!(functions(&newest), functions(&whole)[..20]);
+                // Without the bytes nobody knows what was called.
+                let host = newest.first().filter(|it| it.kind == FrameKind::Host);
+                assert_eq!(host.map(|it| &*it.name), is_known.then_some("host::fail"));
+            }
+        }
     }
 }
