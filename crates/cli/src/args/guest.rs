@@ -21,6 +21,9 @@ pub(crate) struct GuestArgs {
     pub(crate) envs: Vec<String>,
 
     /// Call this export, with ARGS as its arguments, and print what it returns
+    ///
+    /// A component's function takes values as WAVE writes them, one by one or in brackets:
+    /// --invoke 'f("a", [1, 2], {x: some(true)})'. One of an interface is INTERFACE#FUNC.
     #[arg(long, value_name = "FUNC", help_heading = "Guest")]
     pub(crate) invoke: Option<String>,
 

@@ -13,7 +13,8 @@ Examples:
   wasmscope trace --depth 3 app.wasm              not what these call
   wasmscope trace -o app.jsonl app.wasm input     an event a line, for programs
   wasmscope trace -o app.json app.wasm            open it at https://ui.perfetto.dev
-  wasmscope trace --invoke fib module.wat 5";
+  wasmscope trace --invoke fib module.wat 5
+  wasmscope trace --functions 'wasi:io/*' component.wasm";
 
 /// The flags of `wasmscope trace`.
 #[derive(Debug, clap::Args)]
