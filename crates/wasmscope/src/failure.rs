@@ -6,10 +6,11 @@
 //!        +-- WasmBacktrace -- recorded stack -- Code (names, lines) --> Failure
 //! ```
 //!
-//! [`Explainer`] knows the guests, `recorded` reads what the engine wrote down, and what is
-//! at an address is [`crate::code`]'s to say.
+//! [`Explainer`] knows the guests, `recorded` reads what the engine wrote down, `naming` makes
+//! frames of it, and what is at an address is [`crate::code`]'s to say.
 
 mod explainer;
+mod naming;
 pub(crate) mod recorded;
 
 pub use explainer::{ExplainedGuest, Explainer};

@@ -5,6 +5,7 @@
 mod accounting;
 mod backtrace;
 mod bad_input;
+mod core_dumps;
 mod ends;
 mod expected;
 mod instrument;
