@@ -1,6 +1,7 @@
 //! Sampling by signals, on Linux and x86-64: timers, the handler, rings, the drain
 //! thread. On other platforms [`elsewhere`](crate) stands in for it.
 
+mod across;
 mod alt_stack;
 mod capture;
 mod cpu_clock;

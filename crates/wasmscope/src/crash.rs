@@ -44,6 +44,9 @@ use wasmscope_sample::{
 /// of that. A panic is reported after the panic hook that was there, whether or not somebody
 /// catches it later; if it ends in an abort, the stack is written once more.
 ///
+/// Which libraries are loaded is read when the hook is first installed: a stack on which one is
+/// that came later is cut there, and says so.
+///
 /// One hook at a time gets reports; the one that was installed last. Dropping it ends them.
 #[must_use = "reports end when the hook is dropped"]
 pub struct CrashHook {

@@ -65,8 +65,7 @@ use wasmtime::StackCreator;
 /// # Ok(()) }
 /// ```
 ///
-/// Guests need not be stopped or wrapped for it, and run as fast as with the engine's own
-/// stacks. A stack that is listed as suspended is whole, as it was at one moment of the call;
+/// Guests need not be stopped or wrapped for it; each resume costs four stores more. A stack that is listed as suspended is whole, as it was at one moment of the call;
 /// a fiber that is resumed while it is looked at is looked at again, and is running if that
 /// goes on. The engine takes stacks from an embedder with its on-demand allocator only.
 #[derive(Clone)]

@@ -20,6 +20,7 @@
     reason = "installs signal handlers, calls those that were there, and reads their contexts"
 )]
 
+use super::across::walk_across;
 use super::handler::interrupted;
 use super::own_stack::OwnStack;
 use super::stack_memory::{MappingQuery, StackMemory};
@@ -30,9 +31,9 @@ use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder, here};
+use wasmscope_walk::host::{HostCache, HostObjects, here};
 use wasmscope_walk::x86_64::Registers;
-use wasmscope_walk::{End, Frame, Native, walk};
+use wasmscope_walk::{End, Frame};
 
 /// Gets the stack of a thread whose process is about to end.
 ///
@@ -308,11 +309,19 @@ fn report(signal: libc::c_int, registers: Registers) {
     stack.run(|| {
         report.begin(signal, current_tid().unsigned_abs());
         let memory = StackMemory::at_or_above(registers.sp, &means.query);
-        let mut host = HostUnwinder::new(&means.objects, cache);
-        let end = walk::<Native>(registers, &memory, report.code(), &mut host, |frame| {
+        let mut visit = |frame| {
             report.frame(frame);
             ControlFlow::Continue(())
-        });
+        };
+        let end = walk_across(
+            registers,
+            memory,
+            report.code(),
+            &means.objects,
+            cache,
+            &means.query,
+            &mut visit,
+        );
         report.end(end);
     });
     means.busy.store(false, Ordering::Release);

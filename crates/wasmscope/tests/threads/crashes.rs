@@ -48,7 +48,7 @@ extern "C" fn of_the_embedder(_signal: libc::c_int) {
 /// What the child does in the host function, or instead of calling it.
 fn die(how: &str) {
     match how {
-        "segv" => fault(),
+        "segv" | "fiber" => fault(),
         "abort" | "own" => std::process::abort(),
         // SAFETY: has no preconditions.
         "sent" => drop(unsafe { libc::raise(libc::SIGSEGV) }),
@@ -94,7 +94,8 @@ fn child(how: &str, is_first: bool) {
             die(&what);
         })
         .unwrap();
-    let mut store = Store::new(&engine, 0);
+    // On a fiber the host does not call the guest again.
+    let mut store = Store::new(&engine, if how == "fiber" { 1 } else { 0 });
     let instance = linker.instantiate(&mut store, &module).unwrap();
 
     // Traps first: they are the guest's, and go on.
@@ -122,6 +123,12 @@ fn child(how: &str, is_first: bool) {
     let run = instance
         .get_typed_func::<(), ()>(&mut store, "run")
         .unwrap();
+    if how == "fiber" {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(run.call_async(&mut store, ())).unwrap();
+    }
     if how == "caught" {
         let call = std::panic::AssertUnwindSafe(|| run.call(&mut store, ()));
         assert!(std::panic::catch_unwind(call).is_err());
@@ -252,4 +259,13 @@ fn the_embedder_s_own_handler_still_runs() {
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
     assert!(said.contains("the embedder's own handler"), "{said}");
     assert_eq!(frames(&said), expected(), "{said}");
+}
+
+#[test]
+fn a_crash_on_a_fiber_names_the_guest() {
+    for order in ["first", "last"] {
+        let (output, said) = run("fiber", order);
+        assert_eq!(output.status.signal(), Some(libc::SIGSEGV), "{said}");
+        assert_eq!(frames(&said), expected()[3..], "{order}: {said}");
+    }
 }

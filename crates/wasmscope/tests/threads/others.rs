@@ -83,6 +83,17 @@ fn ask(walker: &Walker, graph: &CallGraph, is_async: bool, sampled: bool, stacks
             let backtrace = walker.capture_thread(thread, LONG).unwrap();
             let is_whole = backtrace.end().is_whole();
             tally.cut += u64::from(!is_whole);
+            if is_async && is_whole {
+                // A fiber's stack goes on in the one that resumed it.
+                let frames = walker.name(&backtrace);
+                let is_below = |frame: &&std::sync::Arc<wasmscope::Frame>| {
+                    frame.kind == FrameKind::Host && frame.name.contains("block_on")
+                };
+                assert!(
+                    frames.iter().rev().any(|frame| is_below(&frame)),
+                    "{frames:?}"
+                );
+            }
             check(
                 graph,
                 &guest_names(walker, &backtrace),
@@ -117,7 +128,8 @@ fn beside_a_profiler_and_with_host_frames() {
 #[test]
 fn on_a_fiber() {
     let graph = CallGraph::new("");
-    ask(&Walker::new().unwrap(), &graph, true, false, 400).is_whole_but_for_switches();
+    let walker = Walker::builder().host_frames(HostFrames::Keep).build();
+    ask(&walker.unwrap(), &graph, true, false, 400).is_whole_but_for_switches();
 }
 
 #[test]

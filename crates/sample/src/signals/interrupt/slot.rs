@@ -16,6 +16,7 @@
     reason = "shares a question with a signal handler; the phase says whose it is"
 )]
 
+use crate::signals::across::walk_across;
 use crate::signals::handler::interrupted;
 use crate::signals::own_stack::OwnStack;
 use crate::signals::stack_memory::{MappingQuery, StackBounds, StackMemory};
@@ -28,8 +29,8 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use wasmscope_walk::host::{HostCache, HostObjects, HostUnwinder};
-use wasmscope_walk::{End, Frame, Native, walk};
+use wasmscope_walk::host::{HostCache, HostObjects};
+use wasmscope_walk::{End, Frame};
 
 const IDLE: u32 = 0;
 const ASKED: u32 = 1;
@@ -333,10 +334,9 @@ fn record(
 ) -> End {
     let registers = interrupted(context);
     let memory = StackMemory::at(registers.sp, StackBounds::NONE, &known.query);
-    let mut host = HostUnwinder::new(&known.objects, cache);
     // Pushing beyond the capacity would allocate.
     let room = room.min(frames.capacity());
-    walk::<Native>(registers, &memory, &*known.code, &mut host, |frame| {
+    let mut visit = |frame| {
         if frames.len() < room {
             frames.push(frame);
         }
@@ -345,7 +345,13 @@ fn record(
         } else {
             ControlFlow::Break(())
         }
-    })
+    };
+    let Known {
+        code,
+        objects,
+        query,
+    } = known;
+    walk_across(registers, memory, code, objects, cache, query, &mut visit)
 }
 
 #[cfg(test)]
