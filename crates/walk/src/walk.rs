@@ -182,40 +182,64 @@ fn guest<A: Architecture>(
         text.rule_at(frame.pc)
     };
     let fp = A::fp(registers);
-    let mut unwound = match rule {
+    let newest = match rule {
         Some(rule) => A::unwind_window(rule, registers, memory),
         None if fp < A::sp(registers) => Err(Cut::Order),
         None => body(fp, memory),
     };
+    let mut unwound = match newest {
+        Ok(unwound) => unwound,
+        Err(cut) => return Err(last(frame, cut, visit)),
+    };
 
-    // Then its callers.
+    // Then its callers. What is rare is kept out of this loop.
     loop {
-        frame.base = unwound.ok().map(|unwound| unwound.base);
+        frame.base = Some(unwound.base);
         if visit.frame(frame).is_break() {
             return Err(End::Stopped);
         }
-        let Unwound {
-            return_address,
-            fp,
-            base,
-        } = unwound.map_err(End::Cut)?;
-        let return_address = A::strip(return_address);
+        let return_address = A::strip(unwound.return_address);
         let call = HostPc(return_address.0.wrapping_sub(1));
         if !text.range.contains(call) {
-            match texts.find(call) {
+            match other_text(texts, call) {
                 Some(other) => text = other,
-                None => return Ok(A::caller(return_address, base, fp)),
+                None => return Ok(A::caller(return_address, unwound.base, unwound.fp)),
             }
         }
         frame.pc = return_address;
         frame.is_return_address = true;
         // No two frames overlap: the caller's pair is above this frame.
-        unwound = if fp < base {
-            Err(Cut::Order)
-        } else {
-            body(fp, memory)
+        if unwound.fp < unwound.base {
+            return Err(last(frame, Cut::Order, visit));
+        }
+        unwound = match body(unwound.fp, memory) {
+            Ok(unwound) => unwound,
+            Err(cut) => return Err(last(frame, cut, visit)),
         };
     }
+}
+
+/// Visits a frame whose caller is not known.
+#[cold]
+#[inline(never)]
+fn last(frame: Frame, cut: Cut, visit: &mut impl Visit) -> End {
+    let frame = Frame {
+        base: None,
+        ..frame
+    };
+    match visit.frame(frame) {
+        ControlFlow::Continue(()) => End::Cut(cut),
+        ControlFlow::Break(()) => End::Stopped,
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn other_text<A: Architecture>(
+    texts: &(impl Texts<A> + ?Sized),
+    call: HostPc,
+) -> Option<Text<'_, A>> {
+    texts.find(call)
 }
 
 /// Reads the pair that the frame pointer points to.

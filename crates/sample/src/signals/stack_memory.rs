@@ -223,6 +223,7 @@ impl StackMemory {
         }
     }
 
+    #[cold]
     fn grow_to(&self, address: u64) -> bool {
         // A stack is read upwards and densely: anything further is not a stack.
         const MOST_PAGES: u64 = 64;
