@@ -205,32 +205,40 @@ impl StoreContext {
         Ok(saved)
     }
 
-    /// Looks around a stack's record for what was saved.
+    /// Looks around a stack's record for what was saved: in the same frame, so that what was
+    /// saved by other entries lies further away, with frames between.
     #[cold]
     fn search(self, layout: Layout, record: usize) -> Result<(isize, Saved), Unknown> {
         let around = Around::read(record);
-        let mut found: Option<(isize, Saved, bool)> = None;
-        for (at, _) in around.words().filter(|(_, word)| *word == self.0.addr()) {
-            let saved = layout.read_checked(|by| around.word(at.wrapping_add_signed(by)));
-            let Some(saved) = saved.filter(|saved| saved.is_possible() && saved.is_there()) else {
-                continue;
-            };
-            // The engine keeps a pointer to it; a copy that was moved from has none.
-            let extent = layout.extent(at);
-            let is_used = around.words().any(|(_, word)| extent.contains(&word));
-            let offset = at.wrapping_sub(record).cast_signed();
-            match found {
-                Some((_, known, was_used)) if known != saved => match (was_used, is_used) {
-                    (true, false) => {}
-                    (false, true) => found = Some((offset, saved, true)),
-                    _ => return Err(Unknown),
-                },
-                Some((_, _, true)) => {}
-                _ => found = Some((offset, saved, is_used)),
-            }
+        let candidates = || {
+            let words = around.words().filter(|(_, word)| *word == self.0.addr());
+            words.filter_map(|(at, _)| {
+                let saved = layout.read_checked(|by| around.word(at.wrapping_add_signed(by)))?;
+                // What points to the record itself was saved by a newer entry.
+                let is_newer = saved.chain == (STACK_CHAIN_INITIAL_STACK_DISCRIMINANT, record);
+                if is_newer || !saved.is_possible() || !saved.is_there() {
+                    return None;
+                }
+                // The engine keeps a pointer to it; a copy that was moved from has none.
+                let extent = layout.extent(at);
+                let is_used = around.words().any(|(_, word)| extent.contains(&word));
+                Some((at.abs_diff(record), at, is_used, saved))
+            })
+        };
+        let nearest = |used: bool| {
+            let candidates = candidates().filter(|(_, _, is_used, _)| *is_used == used);
+            candidates.min_by_key(|(distance, ..)| *distance)
+        };
+        let (distance, at, used, saved) =
+            nearest(true).or_else(|| nearest(false)).ok_or(Unknown)?;
+        // Another as near that says something else: one is a copy, and which is not known.
+        let is_doubtful = candidates().any(|(other, _, is_used, says)| {
+            is_used == used && says != saved && other < 2 * distance + 8 * WORD
+        });
+        if is_doubtful {
+            return Err(Unknown);
         }
-        let (offset, saved, _) = found.ok_or(Unknown)?;
-        Ok((offset, saved))
+        Ok((at.wrapping_sub(record).cast_signed(), saved))
     }
 }
 
@@ -341,34 +349,44 @@ impl Layout {
 }
 
 /// The words around a stack's record.
+///
+/// They are kept masked: a plain copy, left on the stack by an earlier search, would look like
+/// what is searched for.
 struct Around {
     start: usize,
-    words: [u64; 2 * REACH],
+    masked: [u64; 2 * REACH],
     count: usize,
 }
+
+const MASK: u64 = 0x5bd1_e995_9e37_79b9;
 
 impl Around {
     fn read(record: usize) -> Self {
         let start = record.wrapping_sub(REACH * WORD);
-        let mut words = [0; 2 * REACH];
-        let count = read_memory(start as u64, &mut words);
+        let mut masked = [0; 2 * REACH];
+        let count = read_memory(start as u64, &mut masked);
+        for word in &mut masked {
+            *word ^= MASK;
+        }
         Self {
             start,
-            words,
+            masked,
             count,
         }
     }
 
     /// Returns the words with their addresses.
     fn words(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        let words = self.words.iter().take(self.count).enumerate();
-        words.map(|(n, word)| (self.start + n * WORD, *word as usize))
+        let words = self.masked.iter().take(self.count).enumerate();
+        words.map(|(n, word)| (self.start + n * WORD, (*word ^ MASK) as usize))
     }
 
     fn word(&self, address: usize) -> Option<usize> {
         let offset = address.checked_sub(self.start)?;
-        let word = self.words.get(..self.count)?.get(offset / WORD)?;
-        offset.is_multiple_of(WORD).then_some(*word as usize)
+        let word = self.masked.get(..self.count)?.get(offset / WORD)?;
+        offset
+            .is_multiple_of(WORD)
+            .then_some((*word ^ MASK) as usize)
     }
 }
 
