@@ -312,6 +312,17 @@ impl StoreCalls {
         self.settle(Event::Close, callers, reach);
     }
 
+    /// Notes that it runs components: from now on fibers are stacks of their own.
+    pub(super) fn expect_tasks(&mut self) {
+        if !self.has_tasks {
+            self.has_tasks = true;
+            // What is open was opened on the fiber that led here, if on one.
+            if self.stack == StackId::Entered {
+                self.stack = self.host_stack();
+            }
+        }
+    }
+
     /// Returns the stack that the guest runs on. Tasks take turns, so that each fiber's
     /// calls are apart; without tasks a fiber's are on top of those that led to it.
     fn running(&self, context: StoreContext) -> StackId {

@@ -193,3 +193,62 @@ async fn a_future_that_is_dropped_ends_it() {
     );
     assert_eq!(guest.ledger.settled(), 6);
 }
+
+/// Throws through two functions into a third, and out of the component.
+const THROWS: &str = r#"(component
+  (core module $m
+    (tag $t (param i32))
+    (func $throw (param i32) (throw $t (local.get 0)))
+    (func $through (param i32) (call $throw (local.get 0)))
+    (func (export "catches") (param i32) (result i32)
+      (block $caught (result i32)
+        (try_table (catch $t $caught) (call $through (local.get 0)))
+        (i32.const -1)))
+    (func (export "does-not") (param i32) (result i32) (call $through (local.get 0)) (i32.const 1)))
+  (core instance $i (instantiate $m))
+  (func (export "catches") (param "x" u32) (result u32) (canon lift (core func $i "catches")))
+  (func (export "does-not") (param "x" u32) (result u32) (canon lift (core func $i "does-not"))))"#;
+
+#[test]
+fn exceptions_close_what_they_pass_through() {
+    let engine = Engine::default();
+    let ledger = Ledger::writing();
+    let listening = ledger.listening();
+    let bytes = wat::parse_str(THROWS).expect("it is text");
+    let guest = listening
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
+    let mut store = Store::new(&engine, ());
+    let instance = linker
+        .instantiate(&mut store, guest.component())
+        .expect("it links");
+    let mut call = |name: &str| {
+        let function = instance.get_typed_func::<(u32,), (u32,)>(&mut store, name)?;
+        listening.guard(&mut store, |store| function.call(store, (5,)))
+    };
+    assert_eq!(call("catches").expect("it catches"), (5,));
+    let expected = [
+        "> catches(5)",
+        "> m.catches[5]",
+        "> m.through[5]",
+        "> m.throw[5]",
+        "! m.throw: exception",
+        "! m.through: exception",
+        "< m.catches[5]",
+        "< catches(5)",
+    ];
+    assert_eq!(ledger.take(), expected);
+    call("does-not").expect_err("nobody catches");
+    let lines = ledger.take();
+    let closes: Vec<_> = lines.iter().skip(4).map(|line| &line[..2]).collect();
+    assert_eq!(closes, ["! "; 4], "{lines:#?}");
+    assert_eq!(
+        lines[4..6],
+        ["! m.throw: exception", "! m.through: exception"]
+    );
+    assert_eq!(ledger.settled(), 8);
+}

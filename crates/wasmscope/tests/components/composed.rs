@@ -1,8 +1,9 @@
 //! Components in components, and resources.
 
 use crate::ledger::Ledger;
+use std::sync::Arc;
 use wasmtime::component::{Linker, Resource, ResourceType, Val};
-use wasmtime::{Engine, Store, StoreContextMut};
+use wasmtime::{Caller, Engine, Store, StoreContextMut};
 
 /// The outer one instantiates the inner one twice, one within the other's reach.
 const NESTED: &str = r#"(component
@@ -143,4 +144,83 @@ fn resources_and_their_destructors() {
     );
     drop(store);
     ledger.settled();
+}
+
+/// What a core module's host function makes a component from.
+const DOUBLE: &str = r#"(component
+  (core module $m (func (export "double") (param i32) (result i32)
+    (i32.add (local.get 0) (local.get 0))))
+  (core instance $i (instantiate $m))
+  (func (export "double") (param "x" u32) (result u32) (canon lift (core func $i "double"))))"#;
+
+#[tokio::test]
+async fn a_component_that_is_made_while_a_module_runs_in_the_same_store() {
+    let engine = Engine::default();
+    let ledger = Ledger::writing();
+    let listening = ledger.listening();
+    let bytes = wat::parse_str(DOUBLE).expect("it is text");
+    let guest = listening
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let mut components = Linker::<()>::new(&engine);
+    listening
+        .add_to_component_linker(&mut components)
+        .expect("free");
+    let components = Arc::new((components, guest.component().clone()));
+    let bytes = wat::parse_str(
+        r#"(module $core
+      (import "host" "double" (func $double (param i32) (result i32)))
+      (func $inner (param i32) (result i32) (call $double (local.get 0)))
+      (func (export "run") (param i32) (result i32)
+        (call $inner (call $inner (local.get 0)))))"#,
+    );
+    let module = listening
+        .compile(&engine, bytes.expect("it is text"))
+        .expect("it is a module");
+    let mut linker = wasmtime::Linker::new(&engine);
+    listening.add_to_linker(&mut linker).expect("free");
+    linker
+        .func_wrap_async(
+            "host",
+            "double",
+            move |mut caller: Caller<'_, ()>, (x,): (u32,)| {
+                let components = Arc::clone(&components);
+                Box::new(async move {
+                    let (linker, component) = &*components;
+                    let instance = linker.instantiate_async(&mut caller, component).await?;
+                    let double =
+                        instance.get_typed_func::<(u32,), (u32,)>(&mut caller, "double")?;
+                    wasmtime::Result::Ok(double.call_async(&mut caller, (x,)).await?.0)
+                })
+            },
+        )
+        .expect("free");
+    let mut store = Store::new(&engine, ());
+    let instance = linker
+        .instantiate_async(&mut store, module.module())
+        .await
+        .expect("it links");
+    let run = instance
+        .get_typed_func::<u32, u32>(&mut store, "run")
+        .expect("it is there");
+    assert_eq!(run.call_async(&mut store, 5).await.expect("it runs"), 20);
+    let inner = |x: u32| {
+        let doubled = 2 * x;
+        [
+            format!("> core.inner[{x}]"),
+            format!("> host.double[{x}]"),
+            format!("> double({x})"),
+            format!("> m.double[{x}]"),
+            format!("< m.double[{doubled}]"),
+            format!("< double({doubled})"),
+            format!("< host.double[{doubled}]"),
+            format!("< core.inner[{doubled}]"),
+        ]
+    };
+    let mut expected = vec!["> core.run[5]".to_owned()];
+    expected.extend(inner(5));
+    expected.extend(inner(10));
+    expected.push("< core.run[20]".to_owned());
+    assert_eq!(ledger.take(), expected);
+    assert_eq!(ledger.settled(), 9);
 }

@@ -3,7 +3,7 @@
 use crate::engines::configs;
 use crate::ledger::Ledger;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, Store, StoreContextMut};
+use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, StoreContextMut};
 
 /// Takes a string, has the host say one, and returns both joined; everything by way of
 /// functions of its own.
@@ -175,4 +175,44 @@ async fn every_function_of_a_component_that_passes_strings() {
         run(name, &config, false).await;
         run(name, &config, true).await;
     }
+}
+
+#[test]
+fn one_component_in_stores_on_many_threads() {
+    const STORES: u64 = 25;
+    const THREADS: u64 = 4;
+    let mut config = Config::new();
+    config.allocation_strategy(PoolingAllocationConfig::new());
+    let engine = Engine::new(&config).expect("it is a configuration");
+    let ledger = Ledger::default();
+    let listening = ledger.listening();
+    let bytes = wat::parse_str(TEXT).expect("it is text");
+    let guest = listening
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
+    host(&mut linker);
+    let greet_twice = || -> wasmtime::Result<()> {
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, guest.component())?;
+        let api = instance.get_export_index(&mut store, None, "local:test/api@1.2.3");
+        let greet = instance.get_export_index(&mut store, api.as_ref(), "greet");
+        let greet = greet.expect("it is there");
+        let greet = instance.get_typed_func::<(&str,), (String,)>(&mut store, greet)?;
+        for _ in 0..2 {
+            assert_eq!(greet.call(&mut store, ("Ada",))?.0, "Ada, ADA!");
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| (0..STORES).for_each(|_| greet_twice().expect("it runs")));
+        }
+    });
+    let lines = greeting("Ada", 0).len() * 2 + cleaning(0).len();
+    assert_eq!(ledger.settled(), THREADS * STORES * lines as u64 / 2);
+    assert_eq!(guest.lost(), 0);
 }

@@ -35,7 +35,6 @@ pub(super) fn attach<T: 'static>(
         let looks = module.memories > 0 && (module.is_around() || shared.component_memory);
         let mut attached = Attached::new(Arc::clone(&module), probes, Vec::new());
         attached.looks = looks;
-        calls.has_tasks = true;
         if !calls
             .components
             .iter()
@@ -44,6 +43,7 @@ pub(super) fn attach<T: 'static>(
             calls.components.push(component);
         }
         let number = add(calls, context, attached)?;
+        calls.expect_tasks();
         Some(if looks { number | LOOK } else { number })
     });
     Ok(number.flatten().unwrap_or(UNKNOWN))
