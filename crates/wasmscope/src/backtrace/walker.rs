@@ -53,7 +53,10 @@ use wasmtime::AsContextMut;
 /// second step, which remembers each address. A clone is the same walker.
 ///
 /// [`capture`](Self::capture) sees the whole thread, also where no store is at hand: guests
-/// of every store, and the host's frames between and above them.
+/// of every store, on the host's stack, on fibers and on continuations, each going on into the
+/// stack that resumed it, and the host between them. Which store an activation belongs to is
+/// not known there. [`capture_store`](Self::capture_store) sees what the engine's own
+/// `WasmBacktrace::force_capture` sees: the guests of one store.
 #[derive(Clone)]
 pub struct Walker {
     shared: Arc<Shared>,
