@@ -55,6 +55,15 @@ impl Codes {
         })
     }
 
+    /// Returns the same list as another generation.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            generation: next_number(),
+            map: Arc::clone(&self.map),
+            known: self.known.clone(),
+        }
+    }
+
     /// Returns this list without a guest.
     pub(super) fn without(&self, code: &Arc<Code>) -> Self {
         let mut known = self.known.clone();

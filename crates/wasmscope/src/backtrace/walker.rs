@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use wasmscope_address::HostPc;
-use wasmscope_sample::Visit;
+use wasmscope_sample::{OwnCapture, Visit};
 use wasmtime::AsContextMut;
 
 /// Walks the stacks of guests: says where they are, and how they got there.
@@ -207,6 +207,16 @@ impl Walker {
             shared: Arc::clone(&self.shared),
             code,
         })
+    }
+
+    /// Looks again which libraries are loaded. A stack with a host function of a library that
+    /// was loaded after the process's first walker was made is cut there until this is called.
+    pub fn reload_host_objects(&self) {
+        OwnCapture::reload_host_objects();
+        // Threads take it in when they see that something has changed.
+        let mut registered = lock(&self.shared.codes);
+        let same = registered.codes.again();
+        self.shared.publish(&mut registered, same);
     }
 
     /// Returns the stack of this thread.

@@ -98,6 +98,21 @@ fn frames_have_names_offsets_and_order() {
     });
 }
 
+/// What was remembered with the old tables is not believed with the new ones, nor lost.
+#[test]
+fn libraries_are_looked_at_again() {
+    let (module, walker, _guest) = known(Walker::builder(), NESTED);
+    looked(&module, "run", move |_: Caller<'_, ()>| {
+        let before = walker.capture();
+        walker.reload_host_objects();
+        for _ in 0..2 {
+            let after = walker.capture();
+            assert!(after.end().is_whole());
+            assert_eq!(names(&walker.name(&after)), names(&walker.name(&before)));
+        }
+    });
+}
+
 #[test]
 fn a_visitor_stops_where_it_likes() {
     let (module, walker, _guest) = known(Walker::builder(), NESTED);
