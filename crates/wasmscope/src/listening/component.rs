@@ -19,11 +19,10 @@ mod definition;
 mod hooks;
 
 pub(super) use awaited::Awaited;
-pub(super) use hooks::define;
 
-use super::Shared;
 use super::binary::Binary;
 use super::module::{ListenedModule, Parts};
+use super::{Listening, Shared, can_be_heard};
 use crate::Error;
 use crate::guest::{Bytes, Compiled, CompiledFunction, Origin};
 use std::collections::{HashMap, HashSet};
@@ -35,9 +34,131 @@ use wasmscope_instrument::Options;
 use wasmscope_instrument::component::{
     self as instrument, Candidate, Direction, Instantiation, RewrittenModule,
 };
-use wasmscope_listen::Definition;
-use wasmtime::Engine;
-use wasmtime::component::Component;
+use wasmscope_listen::{Definition, Factory};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{AsContextMut, Engine};
+
+impl Listening {
+    /// As [`compile`](Self::compile), for components: the functions of their core modules,
+    /// and the functions that they import and export, by their WIT names.
+    ///
+    /// A function that a component imports is heard where the component calls it, once: as
+    /// the component's ([`Definition::component`]), not also as the core import that goes by
+    /// the same interface and name. Typed values come from
+    /// [`Call::component_params`](wasmscope_listen::Call::component_params) and its like.
+    ///
+    /// # What differs from core modules
+    ///
+    /// - Each store has one core instance more, of a module that does nothing. Where the
+    ///   store has no room for it, [`Error::Anchor`] ends the instantiation.
+    /// - Of an instance the first memory can be read, with
+    ///   [`component_memory`](super::ListeningBuilder::component_memory): not the others, and no
+    ///   globals. A component function's memory can always be.
+    /// - The engine lets nothing be called from `realloc` and `post-return`. Calls there are
+    ///   told ahead of the next event of the component instance, without frames, and say so
+    ///   ([`Call::is_deferred`](wasmscope_listen::Call::is_deferred)); without a next event
+    ///   they are not told.
+    /// - On fibers, calls of different tasks nest apart: no task's calls are the parents of
+    ///   another's. What a task left open that failed, or was dropped, is closed with the
+    ///   scope that it ran in, with the next task on the same fiber, or with the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile`](Self::compile), and [`Error::ComponentSetting`] with settings that
+    /// components cannot have yet. [`Error::Instrument`] too when a core module or a component
+    /// that the component hands out, or takes in, has a probe.
+    pub fn compile_component(
+        &self,
+        engine: &Engine,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<ListenedComponent, Error> {
+        self.compile_component_probed(engine, bytes, |function| {
+            self.shared.factory.listener(function).is_some()
+        })
+    }
+
+    /// As [`compile_component`](Self::compile_component), with probes in the functions that
+    /// `probed` says.
+    ///
+    /// # Errors
+    ///
+    /// As [`compile_component`](Self::compile_component).
+    pub fn compile_component_probed(
+        &self,
+        engine: &Engine,
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+        probed: impl Fn(&Definition) -> bool + Sync,
+    ) -> Result<ListenedComponent, Error> {
+        let not_yet = [
+            (self.shared.switches, "switches"),
+            (self.shared.guarded_exports, "guarded_exports"),
+        ];
+        if let Some((_, setting)) = not_yet.into_iter().find(|(is_set, _)| *is_set) {
+            return Err(Error::ComponentSetting { setting });
+        }
+        can_be_heard(engine, String::new)?;
+        let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
+        let listened = compile(&self.shared, engine, bytes, key, probed)?;
+        self.shared.add_component(key, &listened);
+        Ok(listened)
+    }
+
+    /// As [`add_to_linker`](Self::add_to_linker), for components.
+    ///
+    /// # Errors
+    ///
+    /// When the linker has it already.
+    pub fn add_to_component_linker<T: 'static>(
+        &self,
+        linker: &mut Linker<T>,
+    ) -> wasmtime::Result<()> {
+        hooks::define(&self.shared, linker)
+    }
+
+    /// As [`instantiate`](Self::instantiate), for components: `instantiate` gives whatever the
+    /// embedder's bindings make of one.
+    ///
+    /// # Errors
+    ///
+    /// Those of `instantiate`.
+    pub fn instantiate_component<S, R>(
+        &self,
+        store: &mut S,
+        factory: impl Factory + 'static,
+        instantiate: impl FnOnce(&mut S) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let outer = self.choose(store, Some(Arc::new(factory)));
+        let result = instantiate(store);
+        self.choose(store, outer);
+        result
+    }
+
+    /// As [`instantiate_component`](Self::instantiate_component), for guests that run on
+    /// fibers.
+    ///
+    /// # Errors
+    ///
+    /// Those of `instantiate`.
+    pub async fn instantiate_component_async<S, R>(
+        &self,
+        store: &mut S,
+        factory: impl Factory + 'static,
+        instantiate: impl AsyncFnOnce(&mut S) -> wasmtime::Result<R>,
+    ) -> wasmtime::Result<R>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let outer = self.choose(store, Some(Arc::new(factory)));
+        let result = instantiate(store).await;
+        self.choose(store, outer);
+        result
+    }
+}
 
 /// A component with probes, compiled.
 ///
@@ -111,7 +232,7 @@ impl ComponentModules {
 }
 
 /// Rewrites a component and compiles it.
-pub(super) fn compile(
+fn compile(
     shared: &Shared,
     engine: &Engine,
     bytes: impl AsRef<[u8]> + Send + Sync + 'static,
@@ -238,7 +359,7 @@ pub(super) fn compile(
 
 impl Shared {
     /// Makes a component known to its instances.
-    pub(super) fn add_component(&self, key: u64, component: &ListenedComponent) {
+    fn add_component(&self, key: u64, component: &ListenedComponent) {
         let mut components = self.components();
         components.retain(|_, component| component.strong_count() > 0);
         components.insert(key, Arc::downgrade(&component.modules));

@@ -19,7 +19,7 @@ use wasmtime::component::{Linker, WasmList};
 use wasmtime::{AsContextMut, StoreContextMut};
 
 /// Defines all hooks in a linker.
-pub(in crate::listening) fn define<T: 'static>(
+pub(super) fn define<T: 'static>(
     shared: &Arc<Shared>,
     linker: &mut Linker<T>,
 ) -> wasmtime::Result<()> {
