@@ -43,7 +43,7 @@ pub(crate) struct StoreContext(*const u8);
 
 /// The frame pointer of a frame of compiled code: the address of the pair of its
 /// caller's frame pointer and its return address.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(crate) struct Fp(pub(crate) usize);
 
 impl Fp {

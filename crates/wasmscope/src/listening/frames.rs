@@ -10,9 +10,11 @@
 
 use super::module::Place;
 use super::open_calls::{CallRef, OpenCalls};
+use super::outer::Outer;
 use super::reach::Reach;
 use super::site::EventSite;
-use crate::layout::{Callers, Fp, StoreContext};
+use crate::layout::{Callers, Fp, StackId, StoreContext};
+use std::collections::HashMap;
 use wasmscope_address::HostPc;
 use wasmscope_listen::{Definition, InstanceId, Line, RawFrame, SourceOffset, StackSource, Values};
 
@@ -51,6 +53,21 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// The rest, in any order of their frames.
+impl Iterator for Keys<'_> {
+    type Item = (Fp, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = (self.older.fp(), self.number as u64);
+        if found.0 == Fp::NONE {
+            return None;
+        }
+        self.older = self.calls.older(self.older);
+        self.number -= 1;
+        Some(found)
+    }
+}
+
 impl<R> EventSite<'_, R> {
     fn walk(&self, frames: &mut Vec<RawFrame>) {
         let Some(context) = self.store.context else {
@@ -65,7 +82,9 @@ impl<R> EventSite<'_, R> {
             pc: self.own_pc(context),
             key: self.number() as u64,
         });
-        while callers.advance() && !callers.is_at_entry() {
+        // On a continuation all of them are older frames than the event's own.
+        let is_entered = context.stack() == StackId::Entered;
+        while is_entered && callers.advance() && !callers.is_at_entry() {
             let Some(pc) = callers.pc else { break };
             let key = keys.of(callers.frame);
             if !self.store.has_tasks || self.is_shown(pc) {
@@ -74,11 +93,28 @@ impl<R> EventSite<'_, R> {
         }
         // What a guard calls is no function of the guest's own.
         frames.pop_if(|frame| frame.key == 0 && self.is_added(*frame));
-        // Older activations: their newest calls first.
-        let outer = self.store.outer().into_iter();
-        for frame in outer.flat_map(|outer| &outer.frames) {
-            let key = keys.of(frame.fp);
-            frames.push(RawFrame { pc: frame.pc, key });
+        // Older activations: their newest calls first. Those that are of this stack are
+        // known.
+        let Some(outer) = self.outer() else { return };
+        if outer.frames.is_empty() {
+            return;
+        }
+        let numbers: HashMap<Fp, u64> = keys.collect();
+        frames.extend(outer.frames.iter().map(|frame| RawFrame {
+            pc: frame.pc,
+            key: numbers.get(&frame.fp).copied().unwrap_or(0),
+        }));
+    }
+
+    /// Returns the guest frames that are older than those of the activation that runs, or,
+    /// on a continuation, than the event's own.
+    fn outer(&self) -> Option<&Outer> {
+        let context = self.store.context?;
+        let below = |frame| Some(&**self.resumers.get_or_init(|| Box::new(Outer::below(frame))));
+        match context.stack() {
+            StackId::Continuation(_) => below(self.call.fp()),
+            _ if context.fiber() != 0 => below(context.entry()),
+            _ => self.store.outer(),
         }
     }
 
@@ -119,11 +155,7 @@ impl<R> EventSite<'_, R> {
 
     fn place(&self, frame: RawFrame) -> Option<Place<'_>> {
         let of_store = self.store.instances.iter().map(|attached| &attached.module);
-        let outer = self
-            .store
-            .outer()
-            .into_iter()
-            .flat_map(|outer| &outer.modules);
+        let outer = self.outer().into_iter().flat_map(|outer| &outer.modules);
         let components = self.store.components.iter();
         of_store
             .chain(components.flat_map(|component| &component.modules))

@@ -4,6 +4,7 @@
 
 use super::attached::Attached;
 use super::open_calls::CallRef;
+use super::outer::Outer;
 use super::reach::Reach;
 use super::store_calls::StoreCalls;
 use std::cell::OnceCell;
@@ -19,6 +20,8 @@ pub(super) struct EventSite<'a, R> {
     pub(super) call: CallRef<'a>,
     /// What a walk found.
     pub(super) frames: OnceCell<&'a [RawFrame]>,
+    /// What a walk found below a fiber or a continuation.
+    pub(super) resumers: OnceCell<Box<Outer>>,
     is_deferred: bool,
 }
 
@@ -30,6 +33,7 @@ impl<'a, R> EventSite<'a, R> {
             reach,
             call,
             frames: OnceCell::new(),
+            resumers: OnceCell::new(),
             is_deferred: false,
         }
     }

@@ -279,8 +279,8 @@ impl StoreCalls {
             let lives = call.fp() > entry
                 && (!Outer::can_be_seen() || {
                     let outer = outer.get_or_init(|| Outer::below(entry));
-                    let frame = outer.at(call.fp());
-                    frame.is_some_and(|frame| call.probe().holds(frame.pc))
+                    let pc = outer.at(call.fp());
+                    pc.is_some_and(|pc| call.probe().holds(pc))
                 });
             // Nor can they be seen from a continuation that they resumed.
             if lives || self.has_running_continuation() {
@@ -400,7 +400,7 @@ impl StoreCalls {
         })
     }
 
-    /// Returns the guest frames below the activation that runs.
+    /// Returns the guest frames below the activation that runs on a thread's own stack.
     pub(super) fn outer(&self) -> Option<&Outer> {
         let context = self.context?;
         let (entry, fiber) = (context.entry_of(self.stack), context.fiber());

@@ -19,8 +19,8 @@ use record::{Limits, Play};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use wasmscope::Listening;
 use wasmscope::listen::{BoxListener, Call, Definition, Stack};
-use wasmscope::{FrameKind, Guest as Registered, Listening, Walker};
 use wasmtime::{StoreContextMut, WasmBacktrace};
 
 /// Deep stacks need room.
@@ -162,54 +162,26 @@ fn listeners_see_stores_in_stores() {
     with_room(move || listeners_see(&[stores; 5]));
 }
 
-/// A walker sees the whole thread: guests of every store, on every stack.
-fn walkers_see(plays: &[Limits]) {
-    let (here, on_fibers) = guests(None);
-    let walker = Walker::new().unwrap();
-    let _registered = [&here, &on_fibers].map(|compiled| {
-        let guest = Registered::module("guest", &compiled.module);
-        walker
-            .register(guest.bytes(compiled.guest.bytes.clone()))
-            .unwrap()
-    });
-    let guests = [Rc::clone(&here), Rc::clone(&on_fibers)];
-    let look = Rc::new(move |_: StoreContextMut<'_, u32>, play: &Play| {
-        let backtrace = walker.capture();
-        assert!(backtrace.end().is_whole(), "{:?}", backtrace.end());
-        let frames = walker.name(&backtrace);
-        let mut frames = frames.iter().filter(|frame| frame.kind == FrameKind::Guest);
-        for entry in play.entries.iter().rev() {
-            let frame = frames.next().expect("no frame is missing");
-            let [here, on_fibers] = &guests;
-            let guest = if host::is_on_fiber(entry.store) {
-                on_fibers
-            } else {
-                here
-            };
-            assert_eq!(frame.function, Some(entry.function.index()));
-            let site = guest.guest.site(entry.function, entry.step);
-            assert_eq!(frame.offset, Some(site));
-        }
-        assert_eq!(frames.count(), 0, "no more frames than were entered");
-    });
-    for (seed, limits) in plays.iter().enumerate() {
-        let played = play(seed as u64, *limits, &here, &on_fibers, look.clone());
-        assert!(played.looks > 5, "{} looks", played.looks);
-        assert!(played.deepest >= limits.frames, "{}", played.deepest);
-    }
-}
-
 #[test]
-fn walkers_see_ten_thousand_frames() {
-    with_room(|| walkers_see(&[DEEP]));
-}
-
-#[test]
-fn walkers_see_stores_in_stores() {
-    let stores = Limits {
+fn listeners_see_continuations() {
+    let continuations = Limits {
         fibers: 0,
+        entries: 1,
+        ..MIXED
+    };
+    with_room(move || listeners_see(&[continuations; 5]));
+}
+
+#[test]
+fn listeners_see_fibers() {
+    let fibers = Limits {
         continuations: 0,
         ..MIXED
     };
-    with_room(move || walkers_see(&[stores; 5]));
+    with_room(move || listeners_see(&[fibers; 5]));
+}
+
+#[test]
+fn listeners_see_any_shape() {
+    with_room(|| listeners_see(&[MIXED; 10]));
 }
