@@ -115,7 +115,17 @@ impl Names {
                     }
                 }
                 RawFrameKind::Guest => match self.guest(codes, backtrace, raw) {
-                    None | Some(Named::Hidden) => {}
+                    // A store's view has guests that were never registered as well.
+                    None => {
+                        if std::mem::take(&mut called) {
+                            frames.push(Arc::clone(&host));
+                        }
+                        frames.push(Arc::new(Frame {
+                            pc: Some(raw.pc()),
+                            ..bare(FrameKind::Guest, "(unknown)")
+                        }));
+                    }
+                    Some(Named::Hidden) => {}
                     Some(Named::Trampoline(frame)) => {
                         called |= !raw.is_return_address();
                         if shown.trampolines {

@@ -302,6 +302,9 @@ fn stores_of_every_type_are_found() {
             let backtrace = walker.capture_store(&mut caller);
             assert_eq!(backtrace.end(), BacktraceEnd::Whole);
             assert_eq!(backtrace.len(), 5);
+            let named = walker.name(&backtrace);
+            assert_eq!(names(&named), ["(unknown)"; 5]);
+            assert!(named.iter().all(|frame| frame.pc.is_some()));
             let id = StoreId::of(&caller);
             assert!(backtrace.activations().all(|each| each.store() == Some(id)));
             let engines = WasmBacktrace::force_capture(&caller);
