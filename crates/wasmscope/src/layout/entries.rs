@@ -402,18 +402,40 @@ const EXIT_TRAMPOLINE: usize = 0x7e57_0000_0000_0022;
 const ENTRY: usize = 0x7e57_0000_0000_0033;
 const RECORD: usize = 0x7e57_0000_0000_0044;
 
-/// Enters a store of our own, and looks at what the engine saved.
+/// Enters a store of our own in two ways, and looks at what the engine saved. Values that lie
+/// beside it by chance, in one way, are not there in the other.
 fn find_layout() -> Option<Layout> {
     let engine = wasmtime::Engine::default();
-    let mut store = wasmtime::Store::new(&engine, None::<Layout>);
+    let mut store = wasmtime::Store::new(&engine, Vec::<Layout>::new());
     let context = StoreContext::of_idle_store(store.data())?;
     let address = context.0.expose_provenance();
-    let inside = move |mut caller: wasmtime::Caller<'_, Option<Layout>>| {
+    let inside = move |mut caller: wasmtime::Caller<'_, Vec<Layout>>, _: i32| {
         let context = StoreContext(std::ptr::with_exposed_provenance(address));
         *caller.data_mut() = context.look_for_values();
     };
     let function = wasmtime::Func::wrap(&mut store, inside);
-    let function = function.typed::<(), ()>(&store).ok()?;
+    let typed = function.typed::<i32, ()>(&store).ok()?;
+    entered(context, || typed.call(&mut store, 0))?;
+    let mut layouts = std::mem::take(store.data_mut());
+    let argument = [wasmtime::Val::I32(0)];
+    entered(context, || function.call(&mut store, &argument, &mut []))?;
+    layouts.retain(|layout| store.data().contains(layout));
+    // A copy of a value that lies outside the struct makes it look longer than it is.
+    let length = |layout: &Layout| {
+        let extent = layout.extent(usize::MAX / 2);
+        extent.end().wrapping_sub(*extent.start())
+    };
+    let shortest = layouts.iter().map(length).min()?;
+    layouts.retain(|layout| length(layout) == shortest);
+    let first = *layouts.first()?;
+    layouts
+        .iter()
+        .all(|layout| *layout == first)
+        .then_some(first)
+}
+
+/// Enters a store of our own with known values in its context.
+fn entered(context: StoreContext, enter: impl FnOnce() -> wasmtime::Result<()>) -> Option<()> {
     let at = HostPtr.vm_store_context();
     let chain = at.stack_chain();
     let fields = [
@@ -434,45 +456,58 @@ fn find_layout() -> Option<Layout> {
         }
     };
     write(fields);
-    let called = function.call(&mut store, ());
+    // What the engine reads there was written behind its back.
+    std::hint::black_box(context.0);
+    let called = enter();
+    std::hint::black_box(context.0);
     write(before);
-    called.ok()?;
-    *store.data()
+    called.ok()
 }
 
 impl StoreContext {
-    /// Looks for the known values, from inside.
-    fn look_for_values(self) -> Option<Layout> {
+    /// Looks for the known values, from inside. Returns each way in which they may be laid out.
+    fn look_for_values(self) -> Vec<Layout> {
         let chain = HostPtr.vm_store_context().stack_chain();
+        let mut layouts = Vec::new();
         if self.field(chain) != STACK_CHAIN_INITIAL_STACK_DISCRIMINANT {
-            return None;
+            return layouts;
         }
         let around = Around::read(self.field(chain + HostPtr.size()));
-        let mut found = None;
+        // The struct has ten words.
+        const MOST: usize = 9 * WORD;
         for (at, _) in around.words().filter(|(_, word)| *word == self.0.addr()) {
-            // The struct has ten words.
             let near = |value: usize| {
-                let mut near = around
-                    .words()
-                    .filter(|(address, word)| *word == value && address.abs_diff(at) <= 10 * WORD);
-                let only = near.next()?;
-                near.next().is_none().then_some(())?;
-                Some(only.0.wrapping_sub(at).cast_signed())
+                let words = around.words();
+                let near = words
+                    .filter(move |(address, word)| *word == value && address.abs_diff(at) <= MOST);
+                let offsets = near.map(move |(address, _)| address.wrapping_sub(at).cast_signed());
+                offsets.collect::<Vec<_>>()
             };
-            let layout = || {
-                Some(Layout {
-                    exit_pc: near(EXIT_PC)?,
-                    exit_trampoline: near(EXIT_TRAMPOLINE)?,
-                    entry: near(ENTRY)?,
-                    chain: near(RECORD)?.wrapping_sub(WORD.cast_signed()),
-                })
-            };
-            let Some(layout) = layout() else { continue };
-            if *found.get_or_insert(layout) != layout {
-                return None;
+            for exit_pc in near(EXIT_PC) {
+                for exit_trampoline in near(EXIT_TRAMPOLINE) {
+                    for entry in near(ENTRY) {
+                        for record in near(RECORD) {
+                            let layout = Layout {
+                                exit_pc,
+                                exit_trampoline,
+                                entry,
+                                chain: record.wrapping_sub(WORD.cast_signed()),
+                            };
+                            let ends = [0, exit_pc, exit_trampoline, entry, layout.chain, record];
+                            let first = ends.iter().min().copied().unwrap_or_default();
+                            let last = ends.iter().max().copied().unwrap_or_default();
+                            let kind = around.word(at.wrapping_add_signed(layout.chain));
+                            if last.abs_diff(first) <= MOST
+                                && kind == Some(STACK_CHAIN_INITIAL_STACK_DISCRIMINANT)
+                            {
+                                layouts.push(layout);
+                            }
+                        }
+                    }
+                }
             }
         }
-        found
+        layouts
     }
 }
 

@@ -74,6 +74,8 @@ impl StoreContext {
             LAST.set(Some((id, distance)));
             return Self::at(data.addr(), data, distance);
         }
+        let data = std::hint::black_box(data);
+        data.expose_provenance();
         let near = Near::read(data.addr(), size);
         let mut candidates = near.contexts();
         let Some(first) = candidates.next() else {
@@ -97,7 +99,10 @@ impl StoreContext {
 
     /// Finds the context of a store of our own, none of whose guests has run.
     pub(super) fn of_idle_store<T>(data: &T) -> Option<Self> {
-        let pointer = std::ptr::from_ref(data).cast::<u8>();
+        // The kernel is going to read what is behind it: nothing that was stored there may be
+        // held back.
+        let pointer = std::hint::black_box(std::ptr::from_ref(data).cast::<u8>());
+        pointer.expose_provenance();
         let near = Near::read(pointer.addr(), size_of::<T>());
         let mut idle = near.contexts().filter(|context| Near::is_idle(*context));
         let context = idle.next()?;
