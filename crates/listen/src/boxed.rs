@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::call::{Call, Site};
 use crate::cause::Cause;
 use crate::listener::Listener;
+use crate::listener_ref::ListenerRef;
 use crate::slot::Slot;
 use crate::value::ValueType;
 use crate::values::Values;
@@ -24,26 +25,22 @@ pub struct BoxListener(Arc<dyn Erased>);
 /// [`Listener`] with its state in a slot. Everything is passed in registers, so that what
 /// a listener does not look at costs nothing.
 trait Erased: Send + Sync {
+    fn borrow(&self) -> ListenerRef<'_>;
     /// The slot is empty: a state that is in it is forgotten.
     fn before(&self, site: &dyn Site, slot: &mut Slot);
-    /// As `after`, with results of the types that the definition says.
-    fn returned(&self, site: &dyn Site, words: &[u64], slot: &mut Slot);
     fn after(&self, site: &dyn Site, types: &[ValueType], words: &[u64], slot: &mut Slot);
     fn tail_call(&self, site: &dyn Site, slot: &mut Slot);
     fn abort(&self, site: &dyn Site, cause: &Cause<'_>, slot: &mut Slot);
 }
 
 impl<L: Listener> Erased for L {
-    #[inline]
-    fn before(&self, site: &dyn Site, slot: &mut Slot) {
-        slot.fill::<L>(Listener::before(self, &Call::new(site)));
+    fn borrow(&self) -> ListenerRef<'_> {
+        ListenerRef::new(self)
     }
 
     #[inline]
-    fn returned(&self, site: &dyn Site, words: &[u64], slot: &mut Slot) {
-        if let Some(state) = slot.take::<L>() {
-            Listener::after(self, &Call::new(site), Values::results(site, words), state);
-        }
+    fn before(&self, site: &dyn Site, slot: &mut Slot) {
+        slot.fill::<L>(Listener::before(self, &Call::new(site)));
     }
 
     #[inline]
@@ -104,42 +101,11 @@ impl BoxListener {
     }
 }
 
-/// A [`BoxListener`], borrowed: what a driver keeps at hand that calls it often.
-#[derive(Clone, Copy)]
-pub struct ListenerRef<'l>(&'l dyn Erased);
-
 impl BoxListener {
     /// Borrows the listener.
     #[must_use]
     pub fn borrow(&self) -> ListenerRef<'_> {
-        ListenerRef(&*self.0)
-    }
-}
-
-impl ListenerRef<'_> {
-    /// As [`BoxListener::before`].
-    #[inline]
-    pub fn before(self, call: &Call<'_>, slot: &mut Slot) {
-        if slot.is_empty() {
-            self.0.before(call.site, slot);
-        } else {
-            let mut fresh = Slot::new();
-            self.0.before(call.site, &mut fresh);
-            *slot = fresh;
-        }
-    }
-
-    /// As [`BoxListener::after`], with results whose types are those of the call's
-    /// definition. `words` is what [`Values::new`] takes.
-    #[inline]
-    pub fn after(self, call: &Call<'_>, words: &[u64], slot: &mut Slot) {
-        self.0.returned(call.site, words, slot);
-    }
-}
-
-impl fmt::Debug for ListenerRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ListenerRef")
+        self.0.borrow()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Room for one state of a type that is not known: the crate's only unsafe code.
+//! Room for one state of a type that is not known.
 //!
 //! ```text
 //!   Slot   [ word | word | word ]  [ kind ]---> what is in the words: its type, how to
@@ -128,17 +128,6 @@ impl Slot {
             words: MaybeUninit::uninit(),
             kind: None,
             not_sync: PhantomData,
-        }
-    }
-
-    /// Makes an empty slot in place, in one store. What is there is forgotten.
-    #[inline]
-    pub fn new_in(place: &mut MaybeUninit<Self>) -> &mut Self {
-        // SAFETY: nothing but the kind needs to be initialised: it says that there is
-        // nothing in the words.
-        unsafe {
-            (&raw mut (*place.as_mut_ptr()).kind).write(None);
-            place.assume_init_mut()
         }
     }
 

@@ -13,7 +13,8 @@ use wasmscope_instrument::hooks;
 use wasmscope_listen::Cause;
 use wasmtime::{AsContextMut, Caller, Extern, Func, Global, Instance, StoreContextMut, Val};
 
-/// What an instance is called that nobody listens to: its module is no longer known.
+/// What an instance is called that nobody listens to: its module is no longer known. Higher
+/// than the number of any probe.
 pub(super) const UNKNOWN: u32 = u32::MAX / 2;
 
 /// Finds the exports of an instance, whichever way it is at hand.
@@ -53,7 +54,7 @@ impl<T: 'static> Exports for (Instance, StoreContextMut<'_, T>) {
     }
 }
 
-/// Attaches an instance, unless it is. Returns its number in its store.
+/// Attaches an instance, unless it is. Returns the number of its first probe.
 pub(super) fn attach<E: Exports>(shared: &Shared, instance: &mut E) -> Option<u32> {
     let number = instance.global(&hooks::instance_export(&shared.suffix))?;
     if let Val::I32(number) = number.get(instance.store())
@@ -74,12 +75,13 @@ fn make<E: Exports>(shared: &Shared, instance: &mut E) -> Option<u32> {
         return None;
     };
     let module = shared.module(key.cast_unsigned())?;
-    let store = enter(instance.store());
+    enter(instance.store());
 
     let function = instance
         .export(&hooks::function_export(&shared.suffix))?
         .into_func()?;
-    let context = StoreContext::of(instance.store(), function, store.address())?;
+    let data = std::ptr::from_ref(instance.store().data()).addr();
+    let context = StoreContext::of(instance.store(), function, data)?;
     let switches = switches(&module, instance);
     let probes = current::with(instance.store(), |calls, _| chosen(shared, calls, &module))?;
     let mut attached = Attached::new(module, probes, switches);
@@ -87,7 +89,8 @@ fn make<E: Exports>(shared: &Shared, instance: &mut E) -> Option<u32> {
 
     current::with(instance.store(), |calls, reach| {
         attached.switch(reach);
-        add(calls, context, attached)
+        let number = add(calls, context, attached)?;
+        calls.probes.first(number)
     })?
 }
 
@@ -108,7 +111,7 @@ pub(super) fn add(
     calls.exit = context.exit_slot();
     calls.context = Some(context);
     let number = u32::try_from(calls.instances.len()).ok()?;
-    calls.probes.push(&attached.probes);
+    calls.probes.push(&attached.probes)?;
     calls.instances.push(attached);
     Some(number)
 }
@@ -122,16 +125,15 @@ fn switches<E: Exports>(module: &ListenedModule, instance: &mut E) -> Vec<Global
 }
 
 /// Makes an entry for a store, unless it has one, that ends with the store.
-pub(super) fn enter<T: 'static>(mut store: StoreContextMut<'_, T>) -> StoreKey {
-    let key = StoreKey::of(store.data());
-    if current::enter(key, QuickReach::new::<T>()) {
+pub(super) fn enter<T: 'static>(mut store: StoreContextMut<'_, T>) {
+    let key = StoreKey::of(&store);
+    if current::enter(key, || QuickReach::new(store.as_context_mut())) {
         // A store drops the functions that it owns, and with them what they hold.
         let end = StoreEnd(key);
         Func::wrap(&mut store, move || {
             let _ = &end;
         });
     }
-    key
 }
 
 /// Closes what is open when a store ends.

@@ -1,4 +1,4 @@
-//! Which store this thread runs: from the address of a store's data to its open calls.
+//! Which store this thread runs: from the address of a store to its open calls.
 //!
 //! Hooks are made for a linker, not for a store, so each event first finds its store. The
 //! one that had the last event on this thread is kept in a thread-local variable, and a
@@ -12,7 +12,7 @@
     reason = "lends what belongs to a store to whichever thread runs the store"
 )]
 
-use super::reach::{InStore, QuickReach, Reach};
+use super::reach::{self, InStore, QuickReach, Reach};
 use super::store_calls::StoreCalls;
 use std::cell::{Cell, UnsafeCell};
 use std::collections::HashMap;
@@ -21,18 +21,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wasmtime::StoreContextMut;
 
-/// The address of a store's data, which tells stores apart.
+/// The address that a store's contexts lead to, which tells stores apart: the one thing
+/// that is in a register when a hook begins.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct StoreKey(usize);
 
 impl StoreKey {
     #[inline(always)]
-    pub(super) fn of<T>(data: &T) -> Self {
-        Self(std::ptr::from_ref(data).addr())
-    }
-
-    pub(super) fn address(self) -> usize {
-        self.0
+    pub(super) fn of<T: 'static>(context: &StoreContextMut<'_, T>) -> Self {
+        Self(reach::address(context))
     }
 }
 
@@ -114,7 +111,7 @@ pub(super) fn with<T: 'static, R>(
     store: StoreContextMut<'_, T>,
     f: impl FnOnce(&mut StoreCalls, &dyn Reach) -> R,
 ) -> Option<R> {
-    let key = StoreKey::of(store.data());
+    let key = StoreKey::of(&store);
     // SAFETY: holding the store's context, this thread holds the store; and no event of
     // the store is going on, or it would hold the context.
     let (calls, asked) = unsafe {
@@ -141,7 +138,7 @@ pub(super) unsafe fn with_key<R>(key: StoreKey, f: impl FnOnce(&mut StoreCalls) 
 }
 
 /// Makes an entry for a store. Returns `false` when it has one.
-pub(super) fn enter(key: StoreKey, reach: QuickReach) -> bool {
+pub(super) fn enter(key: StoreKey, reach: impl FnOnce() -> QuickReach) -> bool {
     if CURRENT.get().store.load(Ordering::Relaxed) & !ATTENTION == key.0 {
         return false;
     }
@@ -160,7 +157,10 @@ pub(super) fn enter(key: StoreKey, reach: QuickReach) -> bool {
         }))
     });
     // SAFETY: no store has the entry, so nobody looks behind its address.
-    unsafe { (*entry.calls.get()).write(StoreCalls::new(reach)) };
+    unsafe {
+        let place = entry.calls.get();
+        (*place).write(StoreCalls::new(place.cast(), reach()));
+    }
     entry.store.store(key.0, Ordering::Release);
     table.by_store.get_or_insert_default().insert(key.0, entry);
     true

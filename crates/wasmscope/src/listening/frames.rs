@@ -189,7 +189,7 @@ impl<R: Reach> StackSource for EventSite<'_, R> {
     }
 
     fn instance(&self, frame: RawFrame) -> Option<InstanceId> {
-        let instance = self.call_of(frame)?.instance() as usize;
+        let instance = self.store.instance_of(self.call_of(frame)?) as usize;
         Some(self.store.instances.get(instance)?.id)
     }
 

@@ -9,34 +9,49 @@
 //!
 //! How an export becomes a shim is told in `wasmscope-instrument`.
 
+#![expect(
+    unsafe_code,
+    reason = "borrows what an instance keeps while the store is lent on"
+)]
+
 use super::attach::attach;
 use super::current;
 use super::{Listening, Shared};
 use crate::Error;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use wasmscope_instrument::hooks::{self, Hook, MODULE, UNATTACHED};
 use wasmtime::{AsContextMut, Caller, Extern, Linker, TypedFunc};
 
 /// What a guard calls.
-pub(super) type Inner = Arc<TypedFunc<(), ()>>;
+type Inner = TypedFunc<(), ()>;
 
-/// What an instance's guards call, by guard, as far as they were called.
+/// Where to find what a guard calls.
+enum Found {
+    /// Kept by the instance.
+    Kept(NonNull<Inner>),
+    /// Of an instance that nobody keeps anything of.
+    Unkept(Inner),
+}
+
+/// What an instance's guards call, by guard, as far as they were called. Each stays where it
+/// is as long as the instance is known.
 #[derive(Default)]
-pub(super) struct Guards(Vec<Option<Inner>>);
+pub(super) struct Guards(Vec<Option<Box<Inner>>>);
 
 impl Guards {
-    fn get(&self, guard: u32) -> Option<Inner> {
-        self.0.get(guard as usize)?.clone()
+    fn get(&self, guard: u32) -> Option<NonNull<Inner>> {
+        let inner = self.0.get(guard as usize)?;
+        inner.as_deref().map(NonNull::from_ref)
     }
 
-    fn keep(&mut self, guard: u32, inner: &Inner) {
+    /// Keeps what a guard calls, unless it is kept.
+    fn keep(&mut self, guard: u32, inner: Inner) -> NonNull<Inner> {
         let at = guard as usize;
         if self.0.len() <= at {
-            self.0.resize(at + 1, None);
+            self.0.resize_with(at + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(at) {
-            *place = Some(Arc::clone(inner));
-        }
+        NonNull::from_ref(&**self.0[at].get_or_insert_with(|| Box::new(inner)))
     }
 }
 
@@ -68,6 +83,12 @@ fn enter<T: 'static>(
         instance = attach(&listening.shared, &mut caller).unwrap_or(instance);
     }
     let inner = inner(&listening.shared, &mut caller, instance, guard)?;
+    let inner = match &inner {
+        // SAFETY: an instance is known as long as its store is there, which the caller
+        // borrows. A clone would count up and down at each call.
+        Found::Kept(inner) => unsafe { inner.as_ref() },
+        Found::Unkept(inner) => inner,
+    };
     listening.guard(&mut caller, |caller| inner.call(caller, ()))
 }
 
@@ -78,25 +99,24 @@ fn inner<T: 'static>(
     caller: &mut Caller<'_, T>,
     instance: u32,
     guard: u32,
-) -> wasmtime::Result<Inner> {
+) -> wasmtime::Result<Found> {
     let kept = current::with(caller.as_context_mut(), |calls, _| {
         if calls.context.is_some_and(|context| context.fiber() != 0) {
             return Err(Error::GuardedOnFiber);
         }
-        let attached = calls.instances.get(instance as usize);
+        let attached = calls.instance_mut(instance);
         Ok(attached.and_then(|attached| attached.guards.get(guard)))
     });
     if let Some(inner) = kept.transpose()?.flatten() {
-        return Ok(inner);
+        return Ok(Found::Kept(inner));
     }
     let name = hooks::inner_export(guard, &shared.suffix);
     let inner = caller.get_export(&name).and_then(Extern::into_func);
     let inner = inner.ok_or_else(|| wasmtime::format_err!("{name} is not exported"))?;
-    let inner = Arc::new(inner.typed(&*caller)?);
-    current::with(caller.as_context_mut(), |calls, _| {
-        if let Some(attached) = calls.instances.get_mut(instance as usize) {
-            attached.guards.keep(guard, &inner);
-        }
+    let inner = inner.typed(&*caller)?;
+    let kept = current::with(caller.as_context_mut(), |calls, _| {
+        let attached = calls.instance_mut(instance)?;
+        Some(attached.guards.keep(guard, inner.clone()))
     });
-    Ok(inner)
+    Ok(kept.flatten().map_or(Found::Unkept(inner), Found::Kept))
 }

@@ -14,13 +14,14 @@ use super::attach::{attach, enter};
 use super::current::{self, StoreKey};
 use super::guarded;
 use super::open_calls::QUICK_WORDS;
-use super::reach::{InStore, Reach};
+use super::probe::InstanceProbes;
+use super::reach::{InStore, QuickReach, Reach};
 use super::store_calls::StoreCalls;
 use crate::layout::Callers;
 use std::sync::Arc;
 use wasmscope_instrument::hooks::{Hook, MODULE, UNATTACHED};
 use wasmscope_listen::Call;
-use wasmtime::{AsContextMut, Caller, Linker};
+use wasmtime::{AsContextMut, Caller, Linker, StoreContextMut};
 
 /// Defines all hooks in a linker.
 pub(super) fn define<T: 'static>(
@@ -34,8 +35,8 @@ pub(super) fn define<T: 'static>(
             linker.func_wrap(
                 MODULE,
                 &name(Hook::Before($number)),
-                move |caller: Caller<'_, T>, instance: u32, probe: u32 $(, $value: u64)*| {
-                    before(&this, caller, instance, probe, [$($value),*]);
+                move |caller: Caller<'_, T>, first: u32, probe: u32 $(, $value: u64)*| {
+                    before(&this, caller, first, probe, [$($value),*]);
                 },
             )?;
             linker.func_wrap(
@@ -58,12 +59,12 @@ pub(super) fn define<T: 'static>(
         },
     )?;
     linker.func_wrap(MODULE, &name(Hook::Tail), |mut caller: Caller<'_, T>| {
-        long(&mut caller, |calls, callers, reach| {
+        long(caller.as_context_mut(), |calls, callers, reach| {
             calls.close_tail(callers, reach)
         });
     })?;
     linker.func_wrap(MODULE, &name(Hook::Unwind), |mut caller: Caller<'_, T>| {
-        long(&mut caller, |calls, callers, reach| {
+        long(caller.as_context_mut(), |calls, callers, reach| {
             calls.close_thrown(callers, reach)
         });
     })?;
@@ -74,57 +75,91 @@ pub(super) fn define<T: 'static>(
 fn before<T: 'static, const N: usize>(
     shared: &Arc<Shared>,
     mut caller: Caller<'_, T>,
-    instance: u32,
+    first: u32,
     probe: u32,
     words: [u64; N],
 ) {
-    const { assert!(N <= QUICK_WORDS) };
-    let key = StoreKey::of(caller.data());
-    // SAFETY: this is a hook, so this thread runs the store; the calls are used by nobody
-    // else until the listener is called, and only read then.
+    const { assert!(N <= QUICK_WORDS && UNATTACHED < 0) };
+    // No number of a probe is so high: one look at the sign.
+    if first.cast_signed() < 0 {
+        // Only here is the caller looked at, and what the hook was made with: so neither
+        // has to be loaded elsewhere.
+        // SAFETY: the caller is not used after.
+        return before_first(shared, unsafe { apart(&caller) }, probe, &{ words });
+    }
+    let mut store = caller.as_context_mut();
+    QuickReach::lend(store.as_context_mut());
+    let key = StoreKey::of(&store);
+    // SAFETY: this is a hook.
+    if unsafe { before_quick(key, first, probe, words) }.is_none() {
+        before_long(store, first, probe, &{ words });
+    }
+}
+
+/// Opens a call that the newest open call calls.
+///
+/// # Safety
+///
+/// A hook of this store runs, called with this, and its context is lent.
+#[inline(always)]
+unsafe fn before_quick<const N: usize>(
+    key: StoreKey,
+    first: u32,
+    probe: u32,
+    words: [u64; N],
+) -> Option<()> {
+    // SAFETY: in a hook this thread runs the store; the calls are used by nobody else until
+    // the listener is called, and only read then.
     unsafe {
-        let Some(calls) = current::quick(key) else {
-            return before_long(shared, apart(&caller), instance, probe, &{ words });
-        };
+        let calls = current::quick(key)?;
         let frame = (*calls).exit.frame();
         let parent = (*calls).calls.top();
-        if frame.caller() != parent.fp()
-            || !parent.probe().holds(frame.return_address())
-            || !(*calls).calls.has_room()
-        {
-            return before_long(shared, apart(&caller), instance, probe, &{ words });
+        let is_callee = frame.caller() == parent.fp()
+            && parent.probe().holds(frame.return_address())
+            && (*calls).calls.has_room();
+        if !is_callee {
+            return None;
         }
-        let Some(probe) = (*calls).probes.get(instance, probe) else {
-            return before_long(shared, apart(&caller), instance, probe, &{ words });
-        };
-        let Some(probe) = probe else { return };
-        (*calls).reach.leave(caller.as_context_mut());
+        let found = (*calls).probes.get(first, probe)?;
         let open = &mut (*calls).calls;
-        let (call, slot) = open.push_quick(calls, frame, probe, instance, words);
-        probe.quick().before(&Call::new(call), slot);
+        let number = InstanceProbes::number(first, probe);
+        let (call, slot) = open.push_quick(frame, found, number, words);
+        found.quick().before_in_empty(&Call::new(call), slot);
     }
+    Some(())
 }
 
 #[inline(always)]
 fn after<T: 'static, const N: usize>(mut caller: Caller<'_, T>, words: [u64; N]) {
-    let key = StoreKey::of(caller.data());
-    // SAFETY: as in `before`.
-    unsafe {
-        let Some(calls) = current::quick(key) else {
-            return after_long(apart(&caller), &{ words });
-        };
-        let frame = (*calls).exit.frame();
-        if (*calls).calls.top().fp() != frame {
-            return after_long(apart(&caller), &{ words });
-        }
-        (*calls).reach.leave(caller.as_context_mut());
-        let (call, slot) = (*calls).calls.pop_quick(calls);
-        call.probe().quick().after(&Call::new(call), &words, slot);
+    let mut store = caller.as_context_mut();
+    QuickReach::lend(store.as_context_mut());
+    let key = StoreKey::of(&store);
+    // SAFETY: this is a hook.
+    if unsafe { after_quick(key, &words) }.is_none() {
+        after_long(store, &words);
     }
 }
 
-/// Moves a caller to a place of its own for the long way, so that the quick way need not
-/// have it in memory.
+/// Closes the newest open call.
+///
+/// # Safety
+///
+/// As [`before_quick`].
+#[inline(always)]
+unsafe fn after_quick(key: StoreKey, words: &[u64]) -> Option<()> {
+    // SAFETY: as in `before_quick`.
+    unsafe {
+        let calls = current::quick(key)?;
+        if (*calls).calls.top().fp() != (*calls).exit.frame() {
+            return None;
+        }
+        let (call, slot) = (*calls).calls.pop_quick();
+        call.probe().quick().after(&Call::new(call), words, slot);
+    }
+    Some(())
+}
+
+/// Moves a caller to a place of its own, so that it is in memory only where it has to be.
 ///
 /// # Safety
 ///
@@ -136,32 +171,32 @@ unsafe fn apart<'a, T>(caller: &Caller<'a, T>) -> Caller<'a, T> {
     std::hint::black_box(unsafe { std::ptr::read(caller) })
 }
 
+/// The first event of an instance.
 #[cold]
 #[inline(never)]
-fn before_long<T: 'static>(
+fn before_first<T: 'static>(
     shared: &Arc<Shared>,
     mut caller: Caller<'_, T>,
-    instance: u32,
     probe: u32,
     words: &[u64],
 ) {
-    let instance = if instance.cast_signed() == UNATTACHED {
-        match attach(shared, &mut caller) {
-            Some(instance) => instance,
-            None => return,
-        }
-    } else {
-        instance
-    };
-    long(&mut caller, |calls, callers, reach| {
-        calls.open(callers, instance, probe, words, reach);
+    if let Some(first) = attach(shared, &mut caller) {
+        before_long(caller.as_context_mut(), first, probe, words);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn before_long<T: 'static>(store: StoreContextMut<'_, T>, first: u32, probe: u32, words: &[u64]) {
+    long(store, |calls, callers, reach| {
+        calls.open_at(callers, first, probe, words, reach);
     });
 }
 
 #[cold]
 #[inline(never)]
-fn after_long<T: 'static>(mut caller: Caller<'_, T>, words: &[u64]) {
-    long(&mut caller, |calls, callers, reach| {
+fn after_long<T: 'static>(store: StoreContextMut<'_, T>, words: &[u64]) {
+    long(store, |calls, callers, reach| {
         calls.close(callers, words, reach)
     });
 }
@@ -176,10 +211,10 @@ fn stage<T: 'static>(mut caller: Caller<'_, T>, words: &[u64]) {
 
 /// Settles the store's calls and does what an event asks for.
 fn long<T: 'static>(
-    caller: &mut Caller<'_, T>,
+    store: StoreContextMut<'_, T>,
     event: impl FnOnce(&mut StoreCalls, Callers, &dyn Reach),
 ) {
-    let key = StoreKey::of(caller.data());
+    let key = StoreKey::of(&store);
     // SAFETY: this is a hook, so this thread runs the store, and the frame that called the
     // hook is there, with its callers up to the trampoline that the host entered by.
     let (calls, asked, callers) = unsafe {
@@ -196,7 +231,7 @@ fn long<T: 'static>(
         );
         (calls, asked, callers)
     };
-    let reach = InStore::new(caller);
+    let reach = InStore::new(store);
     if asked {
         calls.switch(&reach);
     }

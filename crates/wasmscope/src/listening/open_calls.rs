@@ -43,10 +43,10 @@ pub(super) struct Shown {
     fp: Fp,
     /// What is called, and who listens. Outlives the call: see [`super::store_calls`].
     probe: *const Probe,
-    /// The instance, by its number in the store, and above that in which of its events the
-    /// listener has asked for more than is here: in one word, to be set at once.
-    instance: Cell<u64>,
-    /// The store, set by each quick event.
+    /// The probe's number in the store, and above that in which of its events the listener
+    /// has asked for more than is here: in one word, to be set at once.
+    number: Cell<u64>,
+    /// The store, the same in all entries: set when room is made.
     store: *const StoreCalls,
     /// Its parameters, unless they spilled. Memory for entries begins as zeros, so these
     /// are words whatever was written.
@@ -62,11 +62,11 @@ impl Shown {
         unsafe { &*self.probe }
     }
 
-    fn instance(&self) -> u32 {
-        self.instance.get() as u32
+    fn number(&self) -> u32 {
+        self.number.get() as u32
     }
 
-    /// Returns the store whose quick event goes on.
+    /// Returns the store that the call is of.
     pub(super) fn store_of_event(&self) -> *const StoreCalls {
         self.store
     }
@@ -75,8 +75,8 @@ impl Shown {
     /// has one event while it is open, and one that closes it.
     pub(super) fn is_first_look(&self, is_open: bool) -> bool {
         let event = if is_open { 1 << 32 } else { 2 << 32 };
-        let seen = event | u64::from(self.instance());
-        self.instance.replace(seen) != seen
+        let seen = event | u64::from(self.number());
+        self.number.replace(seen) != seen
     }
 }
 
@@ -98,9 +98,10 @@ impl<'a> CallRef<'a> {
         unsafe { &*(*self.0).shown.probe }
     }
 
-    pub(super) fn instance(self) -> u32 {
+    /// Returns its probe's number in the store.
+    pub(super) fn probe_number(self) -> u32 {
         // SAFETY: as above.
-        unsafe { (*self.0).shown.instance() }
+        unsafe { (*self.0).shown.number() }
     }
 
     /// Returns the words that its entry holds of so many.
@@ -124,18 +125,22 @@ pub(super) struct OpenCalls {
     /// The last entry: no quick push there.
     limit: *mut OpenCall,
     spilled: Spilled,
+    store: *const StoreCalls,
 }
 
 // SAFETY: the pointers are into its own memory; probes and slots are `Send`.
 unsafe impl Send for OpenCalls {}
 
 impl OpenCalls {
-    pub(super) fn new() -> Self {
+    /// Makes room for the calls of a stack. The store is the one that their quick events are
+    /// of; it is looked at in those only.
+    pub(super) fn new(store: *const StoreCalls) -> Self {
         let mut new = Self {
             calls: Box::new([]),
             top: std::ptr::null_mut(),
             limit: std::ptr::null_mut(),
             spilled: Spilled::default(),
+            store,
         };
         new.grow(64);
         new
@@ -163,6 +168,11 @@ impl OpenCalls {
     /// Tells whether a call is among the open ones.
     pub(super) fn is_open(&self, call: CallRef<'_>) -> bool {
         call.0 <= self.top
+    }
+
+    /// Tells whether no call is open.
+    pub(super) fn is_empty(&self) -> bool {
+        self.top().fp() == Fp::NONE
     }
 
     /// Returns how many calls are open.
@@ -204,8 +214,13 @@ impl OpenCalls {
         self.top != self.limit
     }
 
-    /// Pushes a call whose `before` goes on in the quick way of a store. Returns what its
-    /// listener sees, and its slot.
+    /// Returns the store that was given.
+    pub(super) fn store(&self) -> *const StoreCalls {
+        self.store
+    }
+
+    /// Pushes a call whose `before` goes on. Returns what its listener sees in the quick way,
+    /// and its slot, which is empty.
     ///
     /// # Safety
     ///
@@ -213,27 +228,24 @@ impl OpenCalls {
     #[inline(always)]
     pub(super) unsafe fn push_quick<'a, const N: usize>(
         &mut self,
-        store: *const StoreCalls,
         fp: Fp,
         probe: *const Probe,
-        instance: u32,
+        number: u64,
         words: [u64; N],
     ) -> (&'a Shown, &'a mut Slot) {
         const { assert!(N <= QUICK_WORDS) };
-        // SAFETY: the top is not the last entry, so the next one is in the memory; what is
-        // written there was moved out, or dropped. Written one by one, for an entry as a
-        // whole would be cleared first.
+        // SAFETY: the top is not the last entry, so the next one is in the memory. Written one
+        // by one, for an entry as a whole would be cleared first; the store is there, and so
+        // is a slot: memory begins with empty ones, which are zeros, and listeners empty them.
         unsafe {
             let top = self.top.add(1);
             self.top = top;
             let shown = &raw mut (*top).shown;
             (&raw mut (*shown).fp).write(fp);
             (&raw mut (*shown).probe).write(probe);
-            (&raw mut (*shown).instance).write(Cell::new(u64::from(instance)));
-            (&raw mut (*shown).store).write(store);
+            (&raw mut (*shown).number).write(Cell::new(number));
             (&raw mut (*shown).words).cast::<[u64; N]>().write(words);
-            let slot = &mut *(&raw mut (*top).slot).cast::<MaybeUninit<Slot>>();
-            (&*shown, Slot::new_in(slot))
+            (&*shown, &mut (*top).slot)
         }
     }
 
@@ -259,7 +271,7 @@ impl OpenCalls {
         &mut self,
         fp: Fp,
         probe: *const Probe,
-        instance: u32,
+        number: u64,
         words: &[u64],
     ) -> (CallRef<'a>, &'a mut Slot) {
         let mut own = [0; QUICK_WORDS];
@@ -272,30 +284,25 @@ impl OpenCalls {
         };
         // SAFETY: there is room for a call; what else is written to its entry is not the slot.
         unsafe {
-            let (_, slot) = self.push_quick(std::ptr::null(), fp, probe, instance, own);
+            let (_, slot) = self.push_quick(fp, probe, number, own);
             (&raw mut (*self.top).shown.spilled).write(spilled);
             (CallRef(self.top, PhantomData), slot)
         }
     }
 
-    /// As [`pop`](Self::pop), for a close that goes on in the quick way of a store. Returns
-    /// what the listener sees, and the slot.
+    /// As [`pop`](Self::pop), for a close in the quick way. Returns what the listener sees, and
+    /// the slot.
     ///
     /// # Safety
     ///
     /// As [`pop`](Self::pop).
     #[inline(always)]
-    pub(super) unsafe fn pop_quick<'a>(
-        &mut self,
-        store: *const StoreCalls,
-    ) -> (&'a Shown, &'a mut Slot) {
+    pub(super) unsafe fn pop_quick<'a>(&mut self) -> (&'a Shown, &'a mut Slot) {
         // SAFETY: the top is a call, not the first entry.
         unsafe {
             let call = self.top;
             self.top = call.sub(1);
-            let shown = &raw mut (*call).shown;
-            (&raw mut (*shown).store).write(store);
-            (&*shown, &mut (*call).slot)
+            (&(*call).shown, &mut (*call).slot)
         }
     }
 
@@ -326,14 +333,18 @@ impl OpenCalls {
     fn grow(&mut self, calls: usize) {
         let len = self.len_or_none();
         let mut grown = Box::<[OpenCall]>::new_zeroed_slice(calls);
+        for entry in &mut grown {
+            // SAFETY: within the entry.
+            unsafe { (&raw mut (*entry.as_mut_ptr()).shown.store).write(self.store) };
+        }
         match len {
             0 => {
                 grown[0].write(OpenCall {
                     shown: Shown {
                         fp: Fp::NONE,
                         probe: Probe::none(),
-                        instance: Cell::new(u64::from(u32::MAX)),
-                        store: std::ptr::null(),
+                        number: Cell::new(u64::from(u32::MAX)),
+                        store: self.store,
                         words: [0; QUICK_WORDS],
                         spilled: 0,
                     },

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "keeps a borrowed listener beside its owner")]
 
+use super::attach::UNKNOWN;
 use std::ptr::NonNull;
 use std::sync::{Arc, LazyLock};
 use wasmscope_address::{HostPc, TextRange};
@@ -9,8 +10,8 @@ use wasmscope_listen::{BoxListener, Call, Definition, Listener, ListenerRef, Val
 
 /// One probed function of a module, with the listener that an instance's factory gave it.
 ///
-/// What each event looks at comes first, and an array of them is indexed by a shift.
-#[repr(C, align(64))]
+/// What each event looks at comes first.
+#[repr(C)]
 pub(super) struct Probe {
     /// Borrowed from `listener`, for events.
     quick: ListenerRef<'static>,
@@ -25,8 +26,6 @@ pub(super) struct Probe {
     /// Whether somebody listens; else `listener` hears nothing.
     pub(super) is_heard: bool,
 }
-
-const _: () = assert!(size_of::<Probe>() == 64);
 
 impl Probe {
     pub(super) fn new(
@@ -86,27 +85,64 @@ impl Probe {
     }
 }
 
-/// The probes of each instance of a store, by their numbers: what an event looks up.
+/// The probes of all instances of a store, those of each instance one after the other.
+///
+/// An instance's number in its guest is that of its first probe, so an event finds its probe
+/// by one sum and one look.
 #[derive(Default)]
-pub(super) struct InstanceProbes(Vec<(NonNull<Probe>, usize)>);
+pub(super) struct InstanceProbes {
+    all: Vec<NonNull<Probe>>,
+    /// Where those of each instance begin. No two begin at the same place.
+    first: Vec<u32>,
+}
 
 // SAFETY: the instances own what this points to, and it is `Send` and `Sync`.
 unsafe impl Send for InstanceProbes {}
 
 impl InstanceProbes {
-    /// Adds those of the next instance, which keeps them.
-    pub(super) fn push(&mut self, probes: &Arc<[Probe]>) {
-        self.0
-            .push((NonNull::from_ref(&**probes).cast(), probes.len()));
+    /// Adds those of the next instance, which keeps them. Returns `None` when there are too
+    /// many.
+    pub(super) fn push(&mut self, probes: &Arc<[Probe]>) -> Option<()> {
+        let first = u32::try_from(self.all.len()).ok()?;
+        let end = self.all.len().checked_add(probes.len().max(1))?;
+        if end > UNKNOWN as usize {
+            return None;
+        }
+        self.all.extend(probes.iter().map(NonNull::from_ref));
+        if probes.is_empty() {
+            self.all.extend(NonNull::new(Probe::none().cast_mut()));
+        }
+        self.first.push(first);
+        Some(())
     }
 
-    /// Returns a probe of an instance, or `None` when there is no such instance.
+    /// Returns a probe by its instance's first and its own number there, or `None` when there
+    /// are not so many.
     #[inline(always)]
-    pub(super) fn get(&self, instance: u32, probe: u32) -> Option<Option<&Probe>> {
-        let (probes, len) = *self.0.get(instance as usize)?;
-        let probe = probe as usize;
-        // SAFETY: one of so many.
-        Some((probe < len).then(|| unsafe { probes.add(probe).as_ref() }))
+    pub(super) fn get(&self, first: u32, probe: u32) -> Option<&Probe> {
+        let probe = self.all.get(Self::number(first, probe) as usize)?;
+        // SAFETY: its instance has it.
+        Some(unsafe { probe.as_ref() })
+    }
+
+    /// Returns the number in the store of a probe of an instance.
+    #[inline(always)]
+    pub(super) fn number(first: u32, probe: u32) -> u64 {
+        u64::from(first) + u64::from(probe)
+    }
+
+    /// Returns the number of an instance's first probe.
+    pub(super) fn first(&self, instance: u32) -> Option<u32> {
+        self.first.get(instance as usize).copied()
+    }
+
+    /// Returns the instance that a probe is of, or `None` when there is none.
+    pub(super) fn instance_of(&self, probe: u32) -> Option<u32> {
+        if probe as usize >= self.all.len() {
+            return None;
+        }
+        let instances = self.first.partition_point(|first| *first <= probe);
+        u32::try_from(instances.checked_sub(1)?).ok()
     }
 }
 

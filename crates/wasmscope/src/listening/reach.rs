@@ -5,8 +5,8 @@
     reason = "a context is lent out mutably for one question at a time, without a flag for it"
 )]
 
+use std::arch::asm;
 use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
 use wasmscope_listen::{Reference, ReferenceKind, Value};
 use wasmtime::{AsContextMut, Global, Memory, StoreContextMut, Val};
 
@@ -94,51 +94,54 @@ impl<C: AsContextMut> Reach for InStore<C> {
     }
 }
 
-/// Reaches a store through the context that its last quick event left here.
+/// Reaches a store through the context of the quick event that goes on.
 pub(super) struct QuickReach {
     /// A `StoreContextMut`, of a type that only `reach` knows.
-    context: UnsafeCell<MaybeUninit<usize>>,
-    reach: for<'r> unsafe fn(&'r UnsafeCell<MaybeUninit<usize>>) -> &'r dyn Reach,
+    context: UnsafeCell<usize>,
+    reach: for<'r> unsafe fn(&'r UnsafeCell<usize>) -> &'r dyn Reach,
 }
 
 impl QuickReach {
-    /// Makes one for a store with data of this type.
-    pub(super) fn new<T: 'static>() -> Self {
-        const {
-            assert!(size_of::<StoreContextMut<'static, T>>() == size_of::<usize>());
-            assert!(align_of::<StoreContextMut<'static, T>>() == align_of::<usize>());
-        }
+    /// Makes one for a store, by a context of it.
+    pub(super) fn new<T: 'static>(context: StoreContextMut<'_, T>) -> Self {
         Self {
-            context: UnsafeCell::new(MaybeUninit::uninit()),
-            // SAFETY: whoever calls it has left a context of this type there; the cell of a
-            // context is laid out as the context.
+            context: UnsafeCell::new(address(&context)),
+            // SAFETY: whoever calls it has lent a context of this type, which is at this
+            // address; the cell of a context is laid out as the context.
             reach: |context| unsafe {
                 &*std::ptr::from_ref(context).cast::<InStore<StoreContextMut<'_, T>>>()
             },
         }
     }
 
-    /// Leaves an event's context.
+    /// Lends an event's context to the one of its store, until the event is over.
     ///
-    /// # Safety
-    ///
-    /// It is of the store that this was made for, and nobody looks at one that was left
-    /// before.
+    /// All contexts of a store are at one address, so what is there already is what would
+    /// have to be written. But the compiler must know that the context is in other hands:
+    /// else it takes what the engine does to the store meanwhile for impossible.
     #[inline(always)]
-    pub(super) unsafe fn leave<T: 'static>(&self, context: StoreContextMut<'_, T>) {
-        // SAFETY: it fits, as was asserted; not shared between threads.
-        unsafe {
-            self.context
-                .get()
-                .cast::<StoreContextMut<'_, T>>()
-                .write(context);
-        }
+    pub(super) fn lend<T: 'static>(context: StoreContextMut<'_, T>) {
+        let address = address(&context);
+        // SAFETY: it stands for writing the context to its store's place, and is no
+        // instruction, as that would change nothing.
+        unsafe { asm!("/* {0} */", in(reg) address, options(nostack, preserves_flags)) };
     }
 
     fn reach(&self) -> &dyn Reach {
-        // SAFETY: a quick event goes on, or nobody would ask, and has left its context.
+        // SAFETY: a quick event goes on, or nobody would ask, and has lent its context.
         unsafe { (self.reach)(&self.context) }
     }
+}
+
+/// Returns the address that a store's contexts lead to.
+#[inline(always)]
+pub(super) fn address<T: 'static>(context: &StoreContextMut<'_, T>) -> usize {
+    const {
+        assert!(size_of::<StoreContextMut<'static, T>>() == size_of::<usize>());
+        assert!(align_of::<StoreContextMut<'static, T>>() == align_of::<usize>());
+    }
+    // SAFETY: a context is one pointer, never null. It counts as exposed.
+    unsafe { std::mem::transmute_copy::<_, *const ()>(context) }.expose_provenance()
 }
 
 impl Reach for QuickReach {

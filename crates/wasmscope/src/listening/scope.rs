@@ -22,7 +22,7 @@ pub(super) struct Scope {
 
 impl Scope {
     pub(super) fn begin<T: 'static>(mut store: StoreContextMut<'_, T>) -> Self {
-        let key = StoreKey::of(store.data());
+        let key = StoreKey::of(&store);
         let mark = current::with(store.as_context_mut(), |calls, reach| calls.mark(reach));
         Self {
             store: key,

@@ -58,15 +58,20 @@ impl<'a, R> EventSite<'a, R> {
         self.store.calls.number_of(self.call)
     }
 
+    /// Returns the number that the event's instance has in its store.
+    fn instance_number(&self) -> u32 {
+        self.store.instance_of(self.call)
+    }
+
     fn attached(&self) -> Option<&'a Attached> {
-        self.store.instances.get(self.call.instance() as usize)
+        self.store.instances.get(self.instance_number() as usize)
     }
 }
 
 impl<R: Reach> EventSite<'_, R> {
     /// Returns the bytes of a memory that came with the event.
     fn handed_over(&self, memory: u32) -> Option<&[u8]> {
-        (memory == 0).then(|| self.reach.handed_over(self.call.instance()))?
+        (memory == 0).then(|| self.reach.handed_over(self.instance_number()))?
     }
 }
 

@@ -19,7 +19,7 @@
 use super::attached::Attached;
 use super::component::{Awaited, ComponentModules};
 use super::frame_buffer::FrameBuffer;
-use super::open_calls::OpenCalls;
+use super::open_calls::{CallRef, OpenCalls};
 use super::outer::Outer;
 use super::probe::{InstanceProbes, Probe};
 use super::quick_site::SitePlace;
@@ -125,10 +125,11 @@ fn raise(panic: Option<ListenerPanic>) {
 }
 
 impl StoreCalls {
-    pub(super) fn new(reach: QuickReach) -> Self {
+    /// Makes those of a store, to be written to `place`.
+    pub(super) fn new(place: *const Self, reach: QuickReach) -> Self {
         Self {
             exit: ExitSlot::NOWHERE,
-            calls: OpenCalls::new(),
+            calls: OpenCalls::new(place),
             instances: Vec::new(),
             probes: InstanceProbes::default(),
             stack: StackId::Entered,
@@ -213,6 +214,18 @@ impl StoreCalls {
             // Perhaps another that was entered at the same place.
             activation.outer = OnceCell::new();
         }
+    }
+
+    /// Returns the number of the instance that a call is of, or one that no instance has.
+    pub(super) fn instance_of(&self, call: CallRef<'_>) -> u32 {
+        let instance = self.probes.instance_of(call.probe_number());
+        instance.unwrap_or(u32::MAX)
+    }
+
+    /// Returns an instance by the number of its first probe.
+    pub(super) fn instance_mut(&mut self, first: u32) -> Option<&mut Attached> {
+        let instance = self.probes.instance_of(first)?;
+        self.instances.get_mut(instance as usize)
     }
 
     /// Tells whether an address is in a module that an instance of the store runs.
@@ -350,7 +363,7 @@ impl StoreCalls {
         let (calls, activations) = self
             .suspended
             .remove(&stack)
-            .unwrap_or_else(|| (OpenCalls::new(), Vec::new()));
+            .unwrap_or_else(|| (OpenCalls::new(self.calls.store()), Vec::new()));
         let calls = std::mem::replace(&mut self.calls, calls);
         let activations = std::mem::replace(&mut self.activations, activations);
         if calls.len() > 0 || self.stack == StackId::Entered {
@@ -411,8 +424,22 @@ impl StoreCalls {
         Some(outer)
     }
 
+    /// Tells whether no call is open on any stack, and all are entered on the current one.
+    fn has_nothing_open(&self) -> bool {
+        self.calls.is_empty()
+            && self.suspended.is_empty()
+            && self.stack == StackId::Entered
+            && !self.has_tasks
+    }
+
     /// Notes how many calls are open, before the host enters the guest.
     pub(super) fn mark(&mut self, reach: &dyn Reach) -> Mark {
+        if self.has_nothing_open() {
+            // Nothing to close, and of no activation is anything to be remembered.
+            self.unbar();
+            self.activations.clear();
+            return Mark::default();
+        }
         self.settle_in_host(reach);
         self.switch_to(self.host_stack());
         let fibers = self.suspended.iter().filter_map(|(stack, (calls, _))| {
@@ -440,6 +467,10 @@ impl StoreCalls {
         self.staged.clear();
         self.awaited = None;
         self.unbar();
+        if self.has_nothing_open() {
+            self.activations.clear();
+            return;
+        }
         let mut panic = None;
         if let Some(cause) = cause {
             panic = self.close_continuations(cause, reach);
@@ -561,6 +592,29 @@ impl StoreCalls {
         panic
     }
 
+    /// As [`Self::open`], with the number of its instance's first probe.
+    pub(super) fn open_at(
+        &mut self,
+        callers: Callers,
+        first: u32,
+        probe: u32,
+        words: &[u64],
+        reach: &dyn Reach,
+    ) {
+        if let Some(instance) = self.probes.instance_of(first) {
+            self.open(callers, instance, probe, words, reach);
+        } else {
+            self.settle(Event::Open, callers, reach);
+        }
+    }
+
+    /// Returns a probe of an instance, and its number in the store.
+    fn probe(&self, instance: u32, probe: u32) -> Option<(*const Probe, u64)> {
+        let probes = &self.instances.get(instance as usize)?.probes;
+        let number = InstanceProbes::number(self.probes.first(instance)?, probe);
+        Some((std::ptr::from_ref(probes.get(probe as usize)?), number))
+    }
+
     /// Opens a call whose frame `callers` begin with.
     pub(super) fn open(
         &mut self,
@@ -571,18 +625,14 @@ impl StoreCalls {
         reach: &dyn Reach,
     ) {
         self.settle(Event::Open, callers, reach);
-        let probe = self
-            .instances
-            .get(instance as usize)
-            .and_then(|attached| attached.probes.get(probe as usize));
-        let Some(probe) = probe.map(std::ptr::from_ref) else {
+        let Some((probe, number)) = self.probe(instance, probe) else {
             return;
         };
         // SAFETY: an instance's probes stay where they are.
         let values = self.values(unsafe { (*probe).param_words() }, words);
         if self.calls.reserve(values.len()) {
             // SAFETY: room was made; nothing is pushed while the listener hears.
-            let (call, slot) = unsafe { self.calls.push(callers.frame, probe, instance, &values) };
+            let (call, slot) = unsafe { self.calls.push(callers.frame, probe, number, &values) };
             let site = EventSite::new(self, &reach, call);
             call.probe().listener.before(&Call::new(&site), slot);
         } else {
@@ -635,9 +685,7 @@ impl StoreCalls {
         words: &[u64],
         reach: &dyn Reach,
     ) {
-        let attached = self.instances.get(instance as usize);
-        let probe = attached.and_then(|attached| attached.probes.get(probe as usize));
-        let Some(probe) = probe.map(std::ptr::from_ref) else {
+        let Some((probe, number)) = self.probe(instance, probe) else {
             return;
         };
         // SAFETY: an instance's probes stay where they are.
@@ -646,7 +694,7 @@ impl StoreCalls {
         }
         if self.calls.reserve(words.len()) {
             // SAFETY: room was made; nothing is pushed while the listener hears.
-            let (call, slot) = unsafe { self.calls.push(Fp::NOWHERE, probe, instance, words) };
+            let (call, slot) = unsafe { self.calls.push(Fp::NOWHERE, probe, number, words) };
             let site = EventSite::of_deferred(self, &reach, call);
             call.probe().listener.before(&Call::new(&site), slot);
         } else {

@@ -24,11 +24,14 @@ pub(super) fn attach<T: 'static>(
     let Some(module) = component.instantiations.get(&instantiation).cloned() else {
         return Ok(UNKNOWN);
     };
-    let key = enter(store.as_context_mut());
+    enter(store.as_context_mut());
     let known = current::with(store.as_context_mut(), |calls, _| calls.context).flatten();
     let context = match known {
         Some(context) => context,
-        None => anchor.context_of(store.as_context_mut(), key.address())?,
+        None => {
+            let data = std::ptr::from_ref(store.data()).addr();
+            anchor.context_of(store.as_context_mut(), data)?
+        }
     };
     let number = current::with(store, |calls, _| {
         let probes = chosen(shared, calls, &module);

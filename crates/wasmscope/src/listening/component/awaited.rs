@@ -41,7 +41,7 @@ pub(super) fn tell(
         Told::Returned | Told::TailCalled | Told::Thrown => {
             calls.settle(Event::Close, callers, reach);
             let is_open = calls.is_top(callers.frame);
-            is_open.then(|| calls.calls.top().instance())
+            is_open.then(|| calls.instance_of(calls.calls.top()))
         }
     };
     let attached = instance.and_then(|instance| calls.instances.get(instance as usize));
@@ -64,7 +64,7 @@ pub(super) fn tell_awaited(calls: &mut StoreCalls, memory: &[u8], reach: &dyn Re
     };
     let instance = match awaited.told {
         Told::Opened { instance, .. } => instance,
-        Told::Returned | Told::TailCalled | Told::Thrown => calls.calls.top().instance(),
+        Told::Returned | Told::TailCalled | Told::Thrown => calls.instance_of(calls.calls.top()),
     };
     let reach = HandedOver {
         instance,

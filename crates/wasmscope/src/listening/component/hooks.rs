@@ -83,7 +83,7 @@ pub(super) fn define<T: 'static>(
         |store: StoreContextMut<'_, T>, (memory,): (WasmList<u8>,)| {
             // The memory is borrowed from the store for as long as listeners read it, and
             // nothing else of the store is asked for meanwhile.
-            let key = StoreKey::of(store.data());
+            let key = StoreKey::of(&store);
             let memory = memory.as_le_slice(&store);
             // SAFETY: this is a hook, so this thread runs the store, and no other event of it
             // is going on.
@@ -130,7 +130,7 @@ fn with_callers<T: 'static>(
     store: StoreContextMut<'_, T>,
     f: impl FnOnce(&mut StoreCalls, Callers, &dyn Reach),
 ) {
-    let key = StoreKey::of(store.data());
+    let key = StoreKey::of(&store);
     // SAFETY: this is a hook, so this thread runs the store, and the frame that called the
     // hook is there, with its callers up to the trampoline that the host entered by.
     let (calls, asked, callers) = unsafe {

@@ -65,7 +65,7 @@ fn flush<T: 'static>(shared: &Arc<Shared>, mut caller: Caller<'_, T>, instance: 
         }
         return;
     }
-    let key = StoreKey::of(caller.data());
+    let key = StoreKey::of(&caller.as_context_mut());
     let known = shared.stores.lock().get(&key).and_then(|instances| {
         let attached = instances.get(instance as usize)?;
         Some(Arc::clone(attached))
@@ -81,7 +81,7 @@ fn flush<T: 'static>(shared: &Arc<Shared>, mut caller: Caller<'_, T>, instance: 
 
 /// Takes what is in the buffers of a store.
 pub(super) fn drain<T: 'static>(shared: &Shared, mut store: StoreContextMut<'_, T>) {
-    let key = StoreKey::of(store.data());
+    let key = StoreKey::of(&store);
     let instances = shared.stores.lock().get(&key).cloned().unwrap_or_default();
     for attached in instances {
         let Val::I32(position) = attached.position.get(&mut store) else {
@@ -120,7 +120,7 @@ fn attach<T: 'static>(shared: &Arc<Shared>, caller: &mut Caller<'_, T>) -> Optio
         position,
         lost: AtomicU64::new(0),
     });
-    let store = StoreKey::of(caller.data());
+    let store = StoreKey::of(&caller.as_context_mut());
     let index = {
         let mut stores = shared.stores.lock();
         let instances = stores.entry(store).or_default();
