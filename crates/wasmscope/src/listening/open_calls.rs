@@ -383,7 +383,7 @@ const MOST: usize = 1 << 24;
 
 impl Drop for OpenCalls {
     fn drop(&mut self) {
-        while self.len() > 0 {
+        while !self.is_empty() {
             // SAFETY: a call is open; its slot is dropped once.
             unsafe {
                 let (_, slot) = self.pop();

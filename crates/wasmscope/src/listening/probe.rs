@@ -161,3 +161,41 @@ impl Listener for Deaf {
 
     fn before(&self, _: &Call<'_>) {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wasmscope_address::FuncIndex;
+
+    fn probes(functions: std::ops::Range<u32>) -> Arc<[Probe]> {
+        let probe = |function| {
+            let code = TextRange::new(HostPc(0), 0).expect("does not wrap");
+            Probe::new(Arc::new(Definition::guest(FuncIndex(function))), None, code)
+        };
+        functions.map(probe).collect()
+    }
+
+    #[test]
+    fn each_number_leads_to_its_probe_and_its_instance() {
+        let instances = [probes(0..3), probes(3..3), probes(3..5), probes(5..5)];
+        let mut all = InstanceProbes::default();
+        for probes in &instances {
+            all.push(probes).expect("there are few");
+        }
+        let firsts: Vec<_> = (0..5).map(|instance| all.first(instance)).collect();
+        assert_eq!(firsts, [Some(0), Some(3), Some(4), Some(6), None]);
+        for (instance, probes) in (0..).zip(&instances) {
+            let first = all.first(instance).expect("it was added");
+            assert_eq!(all.instance_of(first), Some(instance));
+            for (number, probe) in (0..).zip(&**probes) {
+                let found = all.get(first, number).expect("it was added");
+                assert!(std::ptr::eq(found, probe));
+                assert_eq!(all.instance_of(first + number), Some(instance));
+            }
+        }
+        for (first, probe) in [(0, 7), (7, 0), (UNKNOWN, 0), (u32::MAX, 1), (1, u32::MAX)] {
+            assert!(all.get(first, probe).is_none(), "{first} {probe}");
+        }
+        assert_eq!(all.instance_of(7), None);
+    }
+}

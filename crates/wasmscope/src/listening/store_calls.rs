@@ -366,7 +366,7 @@ impl StoreCalls {
             .unwrap_or_else(|| (OpenCalls::new(self.calls.store()), Vec::new()));
         let calls = std::mem::replace(&mut self.calls, calls);
         let activations = std::mem::replace(&mut self.activations, activations);
-        if calls.len() > 0 || self.stack == StackId::Entered {
+        if !calls.is_empty() || self.stack == StackId::Entered {
             self.suspended.insert(self.stack, (calls, activations));
         }
         self.stack = stack;
@@ -479,7 +479,7 @@ impl StoreCalls {
         self.switch_to(mark.stack);
         let cause = cause.unwrap_or(&Cause::Unknown);
         panic = panic.or(self.try_close_down_to(mark.left, cause, reach));
-        if self.calls.len() == 0 {
+        if self.calls.is_empty() {
             self.activations.clear();
         }
         raise(panic);
@@ -733,7 +733,7 @@ impl StoreCalls {
     }
 
     pub(super) fn is_top(&self, frame: Fp) -> bool {
-        self.calls.len() > 0 && self.calls.top().fp() == frame
+        !self.calls.is_empty() && self.calls.top().fp() == frame
     }
 
     /// Makes the next event take the long way: it meets no frame that it knows.
