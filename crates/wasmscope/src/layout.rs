@@ -26,7 +26,7 @@
 mod entries;
 mod found;
 
-pub(crate) use entries::Unknown;
+pub(crate) use entries::{Entered, Trust, agreed, disagreed};
 pub(crate) use found::Found;
 
 use std::sync::atomic::AtomicPtr;

@@ -124,7 +124,7 @@ fn two_tenants_on_fibers(config: &mut Config) {
                     let run = instance
                         .get_typed_func::<i32, i32>(&mut store, "run")
                         .unwrap();
-                    run.call_async(&mut store, 20_000).await.unwrap()
+                    run.call_async(&mut store, 80_000).await.unwrap()
                 };
                 requests.push(tokio::spawn(labels.follow(work)));
             }
@@ -183,7 +183,7 @@ fn threads_of_their_own() {
                     let run = instance
                         .get_typed_func::<i32, i32>(&mut store, "run")
                         .unwrap();
-                    run.call(&mut store, 300_000).unwrap();
+                    run.call(&mut store, 1_200_000).unwrap();
                 });
             });
         }

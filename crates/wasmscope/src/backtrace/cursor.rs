@@ -7,9 +7,8 @@
 
 use super::raw_frame::RawFrame;
 use super::store;
-use crate::layout::{Callers, Found, StoreContext};
+use crate::layout::{Callers, Found, StoreContext, Trust};
 use std::marker::PhantomData;
-use std::ops::ControlFlow;
 use wasmtime::AsContextMut;
 
 /// Goes from frame to frame of one activation, from where the guest called the host to where
@@ -26,24 +25,32 @@ impl<'a> Cursor<'a> {
     /// Returns cursors at the newest frame of each of a store's activations, newest first. Of
     /// stacks that resume each other there is one for each.
     ///
-    /// There are none of activations that the engine's record could not be found of, as
+    /// Returns `None` where the engine does not tell which they are, as
     /// [`BacktraceEnd::Lost`](crate::BacktraceEnd::Lost) says.
-    pub fn of_activations<S: AsContextMut>(store: &'a mut S) -> Vec<Self> {
-        let mut cursors = Vec::new();
-        if let Found::Context(context) = StoreContext::find(&store.as_context_mut()) {
-            // SAFETY: the store is borrowed as long as the cursors are used: none of its
-            // activations ends meanwhile.
-            let _ = unsafe {
-                context.activations(|entered| {
-                    cursors.push(Self {
-                        callers: entered.callers(),
-                        store: PhantomData,
-                    });
-                    ControlFlow::Continue(())
-                })
-            };
+    pub fn of_activations<S>(store: &'a mut S) -> Option<Vec<Self>>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let store = store.as_context_mut();
+        let context = match StoreContext::find(&store) {
+            Found::Context(context) => context,
+            Found::Idle => return Some(Vec::new()),
+            Found::Unknown => return None,
+        };
+        let mut entered = Vec::new();
+        // SAFETY: the store is borrowed as long as the cursors are used: none of its
+        // activations ends meanwhile.
+        let found = unsafe { context.activations(|each| entered.push(each)) };
+        if found != Ok(Trust::Proven) {
+            entered = store::activations(&store)?;
         }
-        cursors
+        let cursors = entered.into_iter().map(|entered| Self {
+            // SAFETY: as above.
+            callers: unsafe { entered.callers() },
+            store: PhantomData,
+        });
+        Some(cursors.collect())
     }
 
     /// Returns the frame that was reached; `None` at the end.

@@ -260,7 +260,9 @@ impl Walker {
     }
 
     /// Replaces a backtrace by the frames of one store's guests on this thread. Allocates
-    /// nothing once it has room, but for the first time for a type of store.
+    /// nothing once it has room, but for the first time for a type of store, and the first
+    /// times for each of the engine's ways to enter a guest: what is found then is held
+    /// against the engine's own record, which takes some microseconds.
     pub fn capture_store_into(&self, mut store: impl AsContextMut, backtrace: &mut Backtrace) {
         self.prepare(backtrace);
         store::capture(&store.as_context_mut(), backtrace);

@@ -26,6 +26,8 @@ const FIELD: &[u8] = b"_runtime_trace: Backtrace([";
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Recorded {
     pub(crate) pc: HostPc,
+    /// Its frame pointer.
+    pub(crate) fp: u64,
     /// Whether the same frame was there before. Where the host called a function of its own by
     /// its `Func`, the engine records what stands below that function twice.
     pub(crate) is_repeated: bool,
@@ -39,6 +41,7 @@ pub(crate) fn frames(backtrace: &WasmBacktrace) -> Option<Vec<Recorded>> {
     let frames = reader.finish()?.into_iter();
     let frames = frames.map(|frame| Recorded {
         pc: HostPc(frame.pc),
+        fp: frame.fp,
         is_repeated: !seen.insert(frame),
     });
     Some(frames.collect())

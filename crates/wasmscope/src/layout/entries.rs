@@ -16,10 +16,11 @@
 //! ```
 //!
 //! The engine's own backtraces go the same way. Rust does not say how `EntryStoreContext` is
-//! laid out, so it is found out: a store of our own is entered with known values in its
-//! context, and the one place beside its stack's record that has them all is looked for.
-//! Where the two lie in a frame differs from one copy of the entering function to the next;
-//! it is searched for once for each, and checked each time.
+//! laid out, so it is found out: a guest of our own calls the host, which enters it again, and
+//! the one place beside the new stack's record that says what the context said before is
+//! looked for. Where the two lie in a frame differs from one copy of the entering function to
+//! the next; it is searched for once for each. What is found so is [`Trust::Likely`] until it
+//! has agreed with the engine's own record often enough; who asks has to compare.
 
 #![expect(
     unsafe_code,
@@ -28,10 +29,10 @@
 
 use super::{Callers, Fp, StoreContext};
 use std::cell::Cell;
-use std::ops::ControlFlow;
 use std::sync::OnceLock;
 use wasmscope_address::HostPc;
 use wasmscope_sample::read_memory;
+use wasmtime::AsContextMut;
 use wasmtime_environ::{
     HostPtr, PtrSize, STACK_CHAIN_ABSENT_DISCRIMINANT, STACK_CHAIN_CONTINUATION_DISCRIMINANT,
     STACK_CHAIN_INITIAL_STACK_DISCRIMINANT,
@@ -88,10 +89,66 @@ struct Layout {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Unknown;
 
+/// Where one copy of the entering function saves the context.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// The host's code that entered, and the distance between the entry and the record of its
+    /// stack, by which copies are told apart.
+    copy: (usize, usize),
+    /// The distance between that record and what was saved.
+    offset: isize,
+    /// How often it agreed with the engine's own record.
+    agreed: u8,
+    /// Whether it was used since somebody compared.
+    is_used: bool,
+}
+
+impl Known {
+    const NONE: Self = Self {
+        copy: (0, 0),
+        offset: 0,
+        agreed: 0,
+        is_used: false,
+    };
+}
+
+/// How often a place has to have agreed before it is believed.
+const ENOUGH: u8 = 16;
+
 thread_local! {
-    /// By the host's code that entered and the distance between the entry and the record of
-    /// its stack: the distance between that and what was saved.
-    static KNOWN: [Cell<(usize, usize, isize)>; 8] = const { [const { Cell::new((0, 0, 0)) }; 8] };
+    static KNOWN: [Cell<Known>; 8] = const { [const { Cell::new(Known::NONE) }; 8] };
+    /// Whether a place was wrong once. Then none is believed.
+    static WAS_WRONG: Cell<bool> = const { Cell::new(false) };
+}
+
+/// How sure it is that activations are those of the store.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Trust {
+    /// Each place agreed with the engine's own record often enough.
+    Proven,
+    /// To be compared with the engine's own record.
+    Likely,
+}
+
+/// Notes that what was found since the last time agreed with the engine's own record.
+pub(crate) fn agreed() {
+    KNOWN.with(|known| {
+        for slot in known {
+            let known = slot.get();
+            if known.is_used {
+                slot.set(Known {
+                    agreed: known.agreed.saturating_add(1),
+                    is_used: false,
+                    ..known
+                });
+            }
+        }
+    });
+}
+
+/// Notes that it did not.
+pub(crate) fn disagreed() {
+    WAS_WRONG.set(true);
 }
 
 impl StoreContext {
@@ -107,36 +164,31 @@ impl StoreContext {
     /// The store is held by this thread.
     pub(crate) unsafe fn activations(
         self,
-        mut visit: impl FnMut(Entered) -> ControlFlow<()>,
-    ) -> Result<ControlFlow<()>, Unknown> {
+        mut visit: impl FnMut(Entered),
+    ) -> Result<Trust, Unknown> {
+        let mut trust = Trust::Proven;
         let mut now = self.newest();
         loop {
             if now.exit_pc == 0 {
-                return Ok(ControlFlow::Continue(()));
+                return Ok(trust);
             }
             // SAFETY: while an activation lasts, so do the frames at its ends, and what is
             // known of its continuations.
             let (first, record) = unsafe {
-                let entered = Entered {
+                visit(Entered {
                     exit_pc: HostPc(now.exit_pc as u64),
                     exit: Fp(now.exit_trampoline).caller(),
                     entry: Fp(now.entry),
-                };
-                if visit(entered).is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
-                match parents(now.chain, &mut visit) {
-                    ControlFlow::Continue(last) => last,
-                    ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
-                }
+                });
+                parents(now.chain, &mut visit)
             };
             let Some(record) = record else {
-                return Ok(ControlFlow::Continue(()));
+                return Ok(trust);
             };
             // The entry of the initial stack, which the record is beside.
             let entry = first.map_or(now.entry, |entry| entry.0);
             // SAFETY: as above.
-            let mut older = unsafe { self.older(record, entry)? };
+            let mut older = unsafe { self.older(record, entry, &mut trust)? };
             // The host may have entered and called no guest: then nothing has changed.
             while older.exit_pc != 0
                 && (older.exit_trampoline, older.entry) == (now.exit_trampoline, now.entry)
@@ -145,7 +197,7 @@ impl StoreContext {
                     return Err(Unknown);
                 }
                 // SAFETY: as above.
-                older = unsafe { self.older(older.chain.1, older.entry)? };
+                older = unsafe { self.older(older.chain.1, older.entry, &mut trust)? };
             }
             now = older;
         }
@@ -169,21 +221,29 @@ impl StoreContext {
     /// # Safety
     ///
     /// That activation lasts.
-    unsafe fn older(self, record: usize, entry: usize) -> Result<Saved, Unknown> {
+    unsafe fn older(
+        self,
+        record: usize,
+        entry: usize,
+        trust: &mut Trust,
+    ) -> Result<Saved, Unknown> {
         let layout = layout().ok_or(Unknown)?;
+        if WAS_WRONG.get() {
+            return Err(Unknown);
+        }
         // The record of an activation is above its frames; below, no guest was entered.
         if record <= entry {
+            *trust = Trust::Likely;
             return self.search(layout, record).map(|(_, saved)| saved);
         }
         // SAFETY: the frame of the entry trampoline, which lasts.
         let host = unsafe { Fp(entry).return_address().0 } as usize;
-        let distance = record.wrapping_sub(entry);
-        let slot = (host >> 2).wrapping_add(distance >> 4) % 8;
-        let known = KNOWN.with(|known| known.get(slot).map(Cell::get));
-        if let Some((known_host, known_distance, offset)) = known
-            && (known_host, known_distance) == (host, distance)
-        {
-            let at = record.wrapping_add_signed(offset);
+        let copy = (host, record.wrapping_sub(entry));
+        let slot = (copy.0 >> 2).wrapping_add(copy.1 >> 4) % 8;
+        let known = KNOWN.with(|known| known.get(slot).map_or(Known::NONE, Cell::get));
+        let remember = |known| KNOWN.with(|all| all.get(slot).map(|slot| slot.set(known)));
+        if known.copy == copy {
+            let at = record.wrapping_add_signed(known.offset);
             // SAFETY: the same code entered with the same distances, so this is a word of
             // the frame that the record is in, which lasts.
             let saved = unsafe {
@@ -193,14 +253,23 @@ impl StoreContext {
                 })
             };
             if let Some(saved) = saved.filter(Saved::is_possible) {
+                if known.agreed < ENOUGH {
+                    *trust = Trust::Likely;
+                    remember(Known {
+                        is_used: true,
+                        ..known
+                    });
+                }
                 return Ok(saved);
             }
         }
+        *trust = Trust::Likely;
         let (offset, saved) = self.search(layout, record)?;
-        KNOWN.with(|known| {
-            if let Some(slot) = known.get(slot) {
-                slot.set((host, distance, offset));
-            }
+        remember(Known {
+            copy,
+            offset,
+            agreed: 0,
+            is_used: true,
         });
         Ok(saved)
     }
@@ -250,16 +319,16 @@ impl StoreContext {
 /// The chain is of an activation that lasts.
 unsafe fn parents(
     mut chain: (usize, usize),
-    visit: &mut impl FnMut(Entered) -> ControlFlow<()>,
-) -> ControlFlow<(), (Option<Fp>, Option<usize>)> {
+    visit: &mut impl FnMut(Entered),
+) -> (Option<Fp>, Option<usize>) {
     let mut last = None;
     loop {
         match chain.0 {
             STACK_CHAIN_CONTINUATION_DISCRIMINANT => {}
             STACK_CHAIN_INITIAL_STACK_DISCRIMINANT => {
-                return ControlFlow::Continue((last, Some(chain.1)));
+                return (last, Some(chain.1));
             }
-            _ => return ControlFlow::Continue((last, None)),
+            _ => return (last, None),
         }
         let reference = chain.1;
         let word = |at: usize| {
@@ -283,7 +352,7 @@ unsafe fn parents(
             entry: Fp(word(chain.1.wrapping_add(limits))),
         };
         last = Some(entered.entry);
-        visit(entered)?;
+        visit(entered);
     }
 }
 
@@ -396,30 +465,36 @@ fn layout() -> Option<Layout> {
     *LAYOUT.get_or_init(find_layout)
 }
 
-/// Values that no context has by itself.
-const EXIT_PC: usize = 0x7e57_0000_0000_0011;
-const EXIT_TRAMPOLINE: usize = 0x7e57_0000_0000_0022;
-const ENTRY: usize = 0x7e57_0000_0000_0033;
-const RECORD: usize = 0x7e57_0000_0000_0044;
+/// A module whose only function calls the host:
+/// `(module (import "h" "h" (func)) (func (export "f") call 0))`.
+const CALLS_THE_HOST: &[u8] = b"\0asm\x01\0\0\0\
+    \x01\x04\x01\x60\0\0\
+    \x02\x07\x01\x01h\x01h\0\0\
+    \x03\x02\x01\0\
+    \x07\x05\x01\x01f\0\x01\
+    \x0a\x06\x01\x04\0\x10\0\x0b";
 
-/// Enters a store of our own in two ways, and looks at what the engine saved. Values that lie
-/// beside it by chance, in one way, are not there in the other.
+/// What the guest of our own is entered for.
+#[derive(Debug, Default)]
+struct Trial {
+    /// Enters once more by a typed call or by the other kind.
+    is_typed: bool,
+    function: Option<wasmtime::Func>,
+    outer: Option<Saved>,
+    layouts: Vec<Layout>,
+}
+
+/// Enters a guest of our own twice, in two ways, and looks at what the engine saved. Values
+/// that lie beside it by chance, in one way, are not there in the other.
 fn find_layout() -> Option<Layout> {
-    let engine = wasmtime::Engine::default();
-    let mut store = wasmtime::Store::new(&engine, Vec::<Layout>::new());
-    let context = StoreContext::of_idle_store(store.data())?;
-    let address = context.0.expose_provenance();
-    let inside = move |mut caller: wasmtime::Caller<'_, Vec<Layout>>, _: i32| {
-        let context = StoreContext(std::ptr::with_exposed_provenance(address));
-        *caller.data_mut() = context.look_for_values();
-    };
-    let function = wasmtime::Func::wrap(&mut store, inside);
-    let typed = function.typed::<i32, ()>(&store).ok()?;
-    entered(context, || typed.call(&mut store, 0))?;
-    let mut layouts = std::mem::take(store.data_mut());
-    let argument = [wasmtime::Val::I32(0)];
-    entered(context, || function.call(&mut store, &argument, &mut []))?;
-    layouts.retain(|layout| store.data().contains(layout));
+    let mut layouts = try_out(true)?;
+    let others = try_out(false)?;
+    // Where the compiler keeps what was saved further away, one of the two shows nothing.
+    if layouts.is_empty() {
+        layouts = others;
+    } else if !others.is_empty() {
+        layouts.retain(|layout| others.contains(layout));
+    }
     // A copy of a value that lies outside the struct makes it look longer than it is.
     let length = |layout: &Layout| {
         let extent = layout.extent(usize::MAX / 2);
@@ -434,75 +509,80 @@ fn find_layout() -> Option<Layout> {
         .then_some(first)
 }
 
-/// Enters a store of our own with known values in its context.
-fn entered(context: StoreContext, enter: impl FnOnce() -> wasmtime::Result<()>) -> Option<()> {
-    let at = HostPtr.vm_store_context();
-    let chain = at.stack_chain();
-    let fields = [
-        (at.last_wasm_exit_pc(), EXIT_PC),
-        (at.last_wasm_exit_trampoline_fp(), EXIT_TRAMPOLINE),
-        (at.last_wasm_entry_fp(), ENTRY),
-        (chain, STACK_CHAIN_INITIAL_STACK_DISCRIMINANT),
-        (chain + HostPtr.size(), RECORD),
-    ];
-    let before = fields.map(|(field, _)| (field, context.field(field)));
-    let write = |fields: [(u8, usize); 5]| {
-        for (field, value) in fields {
-            // SAFETY: fields of the context of a store that is ours alone, and runs no
-            // guest: the engine saves them and puts them back, and reads none as an address.
-            unsafe {
-                *context.0.cast_mut().add(usize::from(field)).cast() = value;
-            }
-        }
+/// Returns each way in which what the engine saved may be laid out.
+fn try_out(is_typed: bool) -> Option<Vec<Layout>> {
+    let engine = wasmtime::Engine::default();
+    let module = wasmtime::Module::new(&engine, CALLS_THE_HOST).ok()?;
+    let trial = Trial {
+        is_typed,
+        ..Trial::default()
     };
-    write(fields);
-    // What the engine reads there was written behind its back.
-    std::hint::black_box(context.0);
-    let called = enter();
-    std::hint::black_box(context.0);
-    write(before);
-    called.ok()
+    let mut store = wasmtime::Store::new(&engine, trial);
+    let host = wasmtime::Func::wrap(&mut store, in_the_host);
+    let instance = wasmtime::Instance::new(&mut store, &module, &[host.into()]).ok()?;
+    let function = instance.get_func(&mut store, "f")?;
+    store.data_mut().function = Some(function);
+    function.call(&mut store, &[], &mut []).ok()?;
+    Some(std::mem::take(&mut store.data_mut().layouts))
+}
+
+/// Enters the guest again, or looks for what was saved when it was.
+fn in_the_host(mut caller: wasmtime::Caller<'_, Trial>) -> wasmtime::Result<()> {
+    let Some(function) = caller.data().function else {
+        return Ok(());
+    };
+    let data = std::ptr::from_ref(caller.data()).addr();
+    let Some(context) = StoreContext::of(caller.as_context_mut(), function, data) else {
+        return Ok(());
+    };
+    if let Some(outer) = caller.data().outer {
+        caller.data_mut().layouts = context.look_for(outer);
+        return Ok(());
+    }
+    caller.data_mut().outer = Some(context.newest());
+    if caller.data().is_typed {
+        function.typed::<(), ()>(&caller)?.call(&mut caller, ())
+    } else {
+        function.call(&mut caller, &[], &mut [])
+    }
 }
 
 impl StoreContext {
-    /// Looks for the known values, from inside. Returns each way in which they may be laid out.
-    fn look_for_values(self) -> Vec<Layout> {
-        let chain = HostPtr.vm_store_context().stack_chain();
-        let mut layouts = Vec::new();
-        if self.field(chain) != STACK_CHAIN_INITIAL_STACK_DISCRIMINANT {
-            return layouts;
+    /// Looks beside the newest stack's record for what was in the context before. Returns
+    /// each way in which it may be laid out.
+    fn look_for(self, outer: Saved) -> Vec<Layout> {
+        let now = self.newest();
+        if now.chain.0 != STACK_CHAIN_INITIAL_STACK_DISCRIMINANT || now == outer {
+            return Vec::new();
         }
-        let around = Around::read(self.field(chain + HostPtr.size()));
-        // The struct has ten words.
-        const MOST: usize = 9 * WORD;
+        let around = Around::read(now.chain.1);
+        let mut layouts = Vec::new();
         for (at, _) in around.words().filter(|(_, word)| *word == self.0.addr()) {
+            // The struct has ten words.
             let near = |value: usize| {
                 let words = around.words();
-                let near = words
-                    .filter(move |(address, word)| *word == value && address.abs_diff(at) <= MOST);
-                let offsets = near.map(move |(address, _)| address.wrapping_sub(at).cast_signed());
-                offsets.collect::<Vec<_>>()
+                let near = words.filter(move |(address, word)| {
+                    *word == value && address.abs_diff(at) <= 10 * WORD
+                });
+                near.map(move |(address, _)| address.wrapping_sub(at).cast_signed())
+                    .collect::<Vec<_>>()
             };
-            for exit_pc in near(EXIT_PC) {
-                for exit_trampoline in near(EXIT_TRAMPOLINE) {
-                    for entry in near(ENTRY) {
-                        for record in near(RECORD) {
-                            let layout = Layout {
-                                exit_pc,
-                                exit_trampoline,
-                                entry,
-                                chain: record.wrapping_sub(WORD.cast_signed()),
-                            };
-                            let ends = [0, exit_pc, exit_trampoline, entry, layout.chain, record];
-                            let first = ends.iter().min().copied().unwrap_or_default();
-                            let last = ends.iter().max().copied().unwrap_or_default();
-                            let kind = around.word(at.wrapping_add_signed(layout.chain));
-                            if last.abs_diff(first) <= MOST
-                                && kind == Some(STACK_CHAIN_INITIAL_STACK_DISCRIMINANT)
-                            {
-                                layouts.push(layout);
-                            }
-                        }
+            let (pcs, trampolines) = (near(outer.exit_pc), near(outer.exit_trampoline));
+            let (entries, mut records) = (near(outer.entry), near(outer.chain.1));
+            // Before the record's address stands what kind of stack it is of.
+            records.retain(|record| {
+                let kind = at.wrapping_add_signed(record.wrapping_sub(WORD.cast_signed()));
+                around.word(kind) == Some(outer.chain.0)
+            });
+            for &exit_pc in &pcs {
+                for &exit_trampoline in &trampolines {
+                    for &entry in &entries {
+                        layouts.extend(records.iter().map(|record| Layout {
+                            exit_pc,
+                            exit_trampoline,
+                            entry,
+                            chain: record.wrapping_sub(WORD.cast_signed()),
+                        }));
                     }
                 }
             }

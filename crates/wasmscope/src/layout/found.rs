@@ -13,8 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use wasmscope_sample::read_memory;
 use wasmtime::StoreContextMut;
 use wasmtime_environ::{
-    HostPtr, PtrSize, STACK_CHAIN_ABSENT_DISCRIMINANT, STACK_CHAIN_CONTINUATION_DISCRIMINANT,
-    STACK_CHAIN_INITIAL_STACK_DISCRIMINANT,
+    HostPtr, PtrSize, STACK_CHAIN_CONTINUATION_DISCRIMINANT, STACK_CHAIN_INITIAL_STACK_DISCRIMINANT,
 };
 
 /// What is known of a store.
@@ -95,22 +94,6 @@ impl StoreContext {
         distances.insert(id, distance);
         LAST.set(Some((id, distance)));
         Self::at(data.addr(), data, distance)
-    }
-
-    /// Finds the context of a store of our own, none of whose guests has run.
-    pub(super) fn of_idle_store<T>(data: &T) -> Option<Self> {
-        // The kernel is going to read what is behind it: nothing that was stored there may be
-        // held back.
-        let pointer = std::hint::black_box(std::ptr::from_ref(data).cast::<u8>());
-        pointer.expose_provenance();
-        let near = Near::read(pointer.addr(), size_of::<T>());
-        let mut idle = near.contexts().filter(|context| Near::is_idle(*context));
-        let context = idle.next()?;
-        if idle.next().is_some() {
-            return None;
-        }
-        let distance = context.wrapping_sub(pointer.addr()).cast_signed();
-        Some(Self(pointer.wrapping_offset(distance)))
     }
 }
 
@@ -201,19 +184,5 @@ impl Near {
             && frame[1] == pc as u64
             && (trampoline as u64) < frame[0]
             && frame[0] <= entry as u64
-    }
-
-    /// Tells whether what would be a context says that no guest has run.
-    fn is_idle(context: usize) -> bool {
-        let at = HostPtr.vm_store_context();
-        let field = |offset: u8| Self::word(context.wrapping_add(usize::from(offset)));
-        let fields = [
-            at.last_wasm_exit_pc(),
-            at.last_wasm_exit_trampoline_fp(),
-            at.last_wasm_entry_fp(),
-        ];
-        fields.into_iter().all(|offset| field(offset) == Some(0))
-            && field(at.stack_chain()) == Some(STACK_CHAIN_ABSENT_DISCRIMINANT)
-            && field(at.stack_limit()) == Some(usize::MAX)
     }
 }

@@ -592,27 +592,26 @@ impl StoreCalls {
         panic
     }
 
-    /// As [`Self::open`], of a probe by its number in the store.
+    /// As [`Self::open`], with the number of its instance's first probe.
     pub(super) fn open_at(
         &mut self,
         callers: Callers,
-        number: u32,
+        first: u32,
+        probe: u32,
         words: &[u64],
         reach: &dyn Reach,
     ) {
-        if let Some(instance) = self.probes.instance_of(number)
-            && let Some(first) = self.probes.first(instance)
-        {
-            self.open(callers, instance, number - first, words, reach);
+        if let Some(instance) = self.probes.instance_of(first) {
+            self.open(callers, instance, probe, words, reach);
         } else {
             self.settle(Event::Open, callers, reach);
         }
     }
 
     /// Returns a probe of an instance, and its number in the store.
-    fn probe(&self, instance: u32, probe: u32) -> Option<(*const Probe, u32)> {
+    fn probe(&self, instance: u32, probe: u32) -> Option<(*const Probe, u64)> {
         let probes = &self.instances.get(instance as usize)?.probes;
-        let number = self.probes.first(instance)?.checked_add(probe)?;
+        let number = InstanceProbes::number(self.probes.first(instance)?, probe);
         Some((std::ptr::from_ref(probes.get(probe as usize)?), number))
     }
 

@@ -66,7 +66,7 @@ fn there_is_nothing_where_no_guest_runs() {
     assert_eq!(backtrace.activations().len(), 0);
     let mut store = looked(&module, "run", |_: Caller<'_, u8>| {});
     assert!(walker.capture_store(&mut store).is_empty());
-    assert!(Cursor::of_activations(&mut store).is_empty());
+    assert!(Cursor::of_activations(&mut store).unwrap().is_empty());
 }
 
 #[test]
@@ -150,9 +150,12 @@ fn capturing_allocates_nothing() {
         let (module, walker, _guest) = known(Walker::builder().host_frames(host_frames), NESTED);
         looked(&module, "run", move |mut caller: Caller<'_, ()>| {
             let mut backtrace = Backtrace::with_capacity(1_000, 8);
-            // The first time on a thread makes room.
-            walker.capture_into(&mut backtrace);
-            walker.capture_store_into(&mut caller, &mut backtrace);
+            // The first time on a thread makes room, and the first times of a store are held
+            // against the engine's own record.
+            for _ in 0..17 {
+                walker.capture_into(&mut backtrace);
+                walker.capture_store_into(&mut caller, &mut backtrace);
+            }
             let count = allocations(|| {
                 for _ in 0..10 {
                     walker.capture_into(&mut backtrace);

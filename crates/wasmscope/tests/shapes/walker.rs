@@ -96,7 +96,7 @@ fn one_store(
     assert!(backtrace.activations().all(|each| each.store() == Some(id)));
 
     // A cursor over each activation comes by the same frames.
-    let mut cursors = Cursor::of_activations(&mut store);
+    let mut cursors = Cursor::of_activations(&mut store).unwrap();
     assert_eq!(cursors.len(), backtrace.activations().len());
     for (cursor, activation) in cursors.iter_mut().zip(backtrace.activations()) {
         for frame in activation.frames() {
