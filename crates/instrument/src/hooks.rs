@@ -31,8 +31,9 @@ pub const RESERVED_EXPORTS: &str = "wasmscope:";
 /// The most flattened values that one hook takes.
 pub const GROUP: usize = 4;
 
-/// The instance's number until its host gives it one.
-pub const UNATTACHED: i32 = -1;
+/// The instance's number until its host gives it one. Numbers are not negative, and with that
+/// of a probe added neither, so the sign tells.
+pub const UNATTACHED: i32 = i32::MIN;
 
 /// Probes whose switches share one global.
 pub const SWITCHES_PER_GLOBAL: u32 = i32::BITS;
@@ -136,8 +137,8 @@ pub enum HookType {
 /// The order is that of the imports.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Hook {
-    /// A probed function was entered: `(instance i32, probe i32, values i64...)`, with
-    /// that many values.
+    /// A probed function was entered: `(number i32, values i64...)`, with that many values.
+    /// The number is the instance's plus that of the probe.
     Before(u8),
     /// A probed function returns: `(values i64...)`, with that many values.
     After(u8),
@@ -180,7 +181,7 @@ impl Hook {
     #[must_use]
     pub fn params(self) -> Vec<HookType> {
         let (head, values) = match self {
-            Self::Before(values) => (2, usize::from(values)),
+            Self::Before(values) => (1, usize::from(values)),
             Self::After(values) => (0, usize::from(values)),
             Self::Stage => (0, GROUP),
             Self::Tail | Self::Unwind => (0, 0),

@@ -200,7 +200,8 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
         let hook = hook(rest.len() as u8);
         if let Hook::Before(_) = hook {
             code.global_get(self.plan.instance())
-                .i32_const(self.number.cast_signed());
+                .i32_const(self.number.cast_signed())
+                .i32_add();
         }
         for (local, ty, lane) in rest {
             code.flatten(*local, *ty, *lane);

@@ -156,8 +156,14 @@ pub(super) fn hooks(key: u64, suffix: &str) -> Vec<u8> {
             ExportKind::Func,
             first + functions.len(),
         );
-        functions.function(import.index());
-        code.function(&hook_body(import, *hook, drain, look));
+        functions.function(types.len());
+        let params: Vec<_> = hook
+            .params()
+            .into_iter()
+            .map(interface::core_type)
+            .collect();
+        code.function(&hook_body(&params, import, *hook, drain, look));
+        types.ty().function(params, []);
     }
     let mut module = Module::new();
     module
@@ -236,8 +242,7 @@ fn look_body(nothing: u32) -> Function {
     body
 }
 
-fn hook_body(import: Import, hook: Hook, drain: u32, look: u32) -> Function {
-    let (params, _) = import.lowered();
+fn hook_body(params: &[ValType], import: Import, hook: Hook, drain: u32, look: u32) -> Function {
     let first_value = params.iter().position(|ty| *ty == ValType::I64);
     let first_value = first_value.unwrap_or(params.len()) as u32;
     let values = params.len() as u32 - first_value;
@@ -283,7 +288,8 @@ fn hook_body(import: Import, hook: Hook, drain: u32, look: u32) -> Function {
         .i32_store(at(4, 2))
         .local_get(kept);
     match hook {
-        Hook::Before(_) => code.local_get(1),
+        // The module's own number stays what it is at first.
+        Hook::Before(_) => code.local_get(0).i32_const(UNATTACHED).i32_sub(),
         _ => code.i32_const(0),
     };
     code.i32_store(at(8, 2))
@@ -305,7 +311,11 @@ fn hook_body(import: Import, hook: Hook, drain: u32, look: u32) -> Function {
     code.call(drain).end();
     for param in 0..end {
         match (hook, param) {
-            (Hook::Before(_), 0) => code.global_get(global::NUMBER),
+            (Hook::Before(_), 0) => code
+                .global_get(global::NUMBER)
+                .local_get(0)
+                .i32_const(UNATTACHED)
+                .i32_sub(),
             _ => code.local_get(param),
         };
     }

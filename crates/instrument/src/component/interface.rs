@@ -4,7 +4,8 @@
 //! | function | type | called |
 //! |---|---|---|
 //! | `attach` | `(key: u64, instantiation: u32) -> u32` | once for each instance that has probes, while the component is instantiated |
-//! | `before0` to `before4`, `after0` to `after4`, `stage4`, `tail`, `unwind` | as in [`hooks`](crate::hooks), an `i32` as `u32` and an `i64` as `u64` | as there |
+//! | `before0` to `before4` | `(instance: u32, probe: u32, values: u64...)` | as in [`hooks`](crate::hooks) |
+//! | `after0` to `after4`, `stage4`, `tail`, `unwind` | as in [`hooks`](crate::hooks), an `i64` as `u64` | as there |
 //! | `deferred` | `(records: list<u8>, lost: u64)` | ahead of the next event, with the [events](super::deferred) that happened where calls out are forbidden |
 //! | `look` | `(memory: list<u8>)` | behind each event but `stage4`, when `attach` asked for it |
 //!
@@ -47,6 +48,23 @@ pub fn import_name(suffix: &str) -> String {
 pub fn hooks() -> &'static [Hook] {
     const HOOKS: usize = 13;
     &Hook::ALL[..HOOKS]
+}
+
+/// Returns what a hook takes of a component: an instance's number and a probe's are apart.
+fn hook_params(hook: Hook) -> Vec<HookType> {
+    let mut params = hook.params();
+    if let Hook::Before(_) = hook {
+        params.insert(0, HookType::I32);
+    }
+    params
+}
+
+/// Returns the type of a hook's parameter in a core module.
+pub(super) fn core_type(ty: HookType) -> ValType {
+    match ty {
+        HookType::I32 => ValType::I32,
+        HookType::I64 => ValType::I64,
+    }
 }
 
 /// A function of the imported instance, and at the same time its place there.
@@ -103,12 +121,8 @@ impl Import {
         match self {
             Self::Attach => (vec![ValType::I64, ValType::I32], vec![ValType::I32]),
             Self::Hook(hook) => {
-                let params = hooks()[hook as usize].params().into_iter();
-                let params = params.map(|ty| match ty {
-                    HookType::I32 => ValType::I32,
-                    HookType::I64 => ValType::I64,
-                });
-                (params.collect(), Vec::new())
+                let params = hook_params(hooks()[hook as usize]).into_iter();
+                (params.map(core_type).collect(), Vec::new())
             }
             Self::Deferred => (vec![ValType::I32, ValType::I32, ValType::I64], Vec::new()),
             Self::Look => (vec![ValType::I32, ValType::I32], Vec::new()),
@@ -128,7 +142,7 @@ impl Import {
                 Some(u32),
             ),
             Self::Hook(hook) => {
-                let params = hooks()[hook as usize].params();
+                let params = hook_params(hooks()[hook as usize]);
                 let head = params.iter().filter(|ty| **ty == HookType::I32).count();
                 let named = params.iter().enumerate().map(|(at, ty)| match (ty, at) {
                     (HookType::I32, 0) => ("instance".to_owned(), u32),

@@ -252,7 +252,7 @@ fn a_probe_is_what_the_interface_says() {
     assert_eq!(hooks(&rewritten.wasm), ["before2!", "after1!"]);
     #[rustfmt::skip]
     assert_eq!(listing(&rewritten.wasm, 0), [
-        "global.get 1", "i32.const 0",
+        "global.get 1", "i32.const 0", "I32Add",
         "local.get 0", "I32ReinterpretF32", "I64ExtendI32U", "local.get 1", "call 1",
         "Block", "i32.const 5", "Br", "End",
         "local.set 3", "local.get 3", "I64ExtendI32U", "call 2", "local.get 3", "End",
@@ -273,7 +273,7 @@ fn a_probe_with_everything_is_what_the_interface_says() {
     #[rustfmt::skip]
     assert_eq!(listing(&rewritten.wasm, 0), [
         "global.get 3", "i32.const 2", "I32And", "If",
-        "global.get 1", "i32.const 1",
+        "global.get 1", "i32.const 1", "I32Add",
         "local.get 0", "I32ReinterpretF32", "I64ExtendI32U", "local.get 1", "call 2",
         "i32.const 1", "local.set 3", "End",
         "Block", "TryTable", "i32.const 5", "Br", "End",
@@ -285,7 +285,7 @@ fn a_probe_with_everything_is_what_the_interface_says() {
     #[rustfmt::skip]
     assert_eq!(listing(&rewritten.wasm, 1), [
         "global.get 3", "i32.const 1", "I32And", "If",
-        "global.get 1", "i32.const 0", "call 1", "i32.const 1", "local.set 0", "End",
+        "global.get 1", "i32.const 0", "I32Add", "call 1", "i32.const 1", "local.set 0", "End",
         "Block", "TryTable", "call 0", "End",
         "local.get 0", "If", "call 3", "End", "Return", "End",
         "local.get 0", "If", "call 5", "End", "ThrowRef", "End",

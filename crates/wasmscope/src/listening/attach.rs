@@ -14,8 +14,8 @@ use wasmscope_listen::Cause;
 use wasmtime::{AsContextMut, Caller, Extern, Func, Global, Instance, StoreContextMut, Val};
 
 /// What an instance is called that nobody listens to: its module is no longer known. Higher
-/// than the number of any probe.
-pub(super) const UNKNOWN: u32 = u32::MAX / 2;
+/// than the number of any probe, and still so that no sum with one is negative to a guest.
+pub(super) const UNKNOWN: u32 = u32::MAX / 4;
 
 /// Finds the exports of an instance, whichever way it is at hand.
 pub(super) trait Exports {

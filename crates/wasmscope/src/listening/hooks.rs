@@ -14,7 +14,6 @@ use super::attach::{attach, enter};
 use super::current::{self, StoreKey};
 use super::guarded;
 use super::open_calls::QUICK_WORDS;
-use super::probe::InstanceProbes;
 use super::reach::{InStore, QuickReach, Reach};
 use super::store_calls::StoreCalls;
 use crate::layout::Callers;
@@ -35,8 +34,8 @@ pub(super) fn define<T: 'static>(
             linker.func_wrap(
                 MODULE,
                 &name(Hook::Before($number)),
-                move |caller: Caller<'_, T>, first: u32, probe: u32 $(, $value: u64)*| {
-                    before(&this, caller, first, probe, [$($value),*]);
+                move |caller: Caller<'_, T>, number: u32 $(, $value: u64)*| {
+                    before(&this, caller, number, [$($value),*]);
                 },
             )?;
             linker.func_wrap(
@@ -75,24 +74,22 @@ pub(super) fn define<T: 'static>(
 fn before<T: 'static, const N: usize>(
     shared: &Arc<Shared>,
     mut caller: Caller<'_, T>,
-    first: u32,
-    probe: u32,
+    number: u32,
     words: [u64; N],
 ) {
     const { assert!(N <= QUICK_WORDS && UNATTACHED < 0) };
-    // No number of a probe is so high: one look at the sign.
-    if first.cast_signed() < 0 {
+    if number.cast_signed() < 0 {
         // Only here is the caller looked at, and what the hook was made with: so neither
         // has to be loaded elsewhere.
         // SAFETY: the caller is not used after.
-        return before_first(shared, unsafe { apart(&caller) }, probe, &{ words });
+        return before_first(shared, unsafe { apart(&caller) }, number, &{ words });
     }
     let mut store = caller.as_context_mut();
     QuickReach::lend(store.as_context_mut());
     let key = StoreKey::of(&store);
     // SAFETY: this is a hook.
-    if unsafe { before_quick(key, first, probe, words) }.is_none() {
-        before_long(store, first, probe, &{ words });
+    if unsafe { before_quick(key, number, words) }.is_none() {
+        before_long(store, number, &{ words });
     }
 }
 
@@ -102,12 +99,7 @@ fn before<T: 'static, const N: usize>(
 ///
 /// A hook of this store runs, called with this, and its context is lent.
 #[inline(always)]
-unsafe fn before_quick<const N: usize>(
-    key: StoreKey,
-    first: u32,
-    probe: u32,
-    words: [u64; N],
-) -> Option<()> {
+unsafe fn before_quick<const N: usize>(key: StoreKey, number: u32, words: [u64; N]) -> Option<()> {
     // SAFETY: in a hook this thread runs the store; the calls are used by nobody else until
     // the listener is called, and only read then.
     unsafe {
@@ -120,9 +112,8 @@ unsafe fn before_quick<const N: usize>(
         if !is_callee {
             return None;
         }
-        let found = (*calls).probes.get(first, probe)?;
+        let found = (*calls).probes.get(number)?;
         let open = &mut (*calls).calls;
-        let number = InstanceProbes::number(first, probe);
         let (call, slot) = open.push_quick(frame, found, number, words);
         found.quick().before_in_empty(&Call::new(call), slot);
     }
@@ -177,19 +168,20 @@ unsafe fn apart<'a, T>(caller: &Caller<'a, T>) -> Caller<'a, T> {
 fn before_first<T: 'static>(
     shared: &Arc<Shared>,
     mut caller: Caller<'_, T>,
-    probe: u32,
+    number: u32,
     words: &[u64],
 ) {
+    let probe = number.wrapping_sub(UNATTACHED.cast_unsigned());
     if let Some(first) = attach(shared, &mut caller) {
-        before_long(caller.as_context_mut(), first, probe, words);
+        before_long(caller.as_context_mut(), first.saturating_add(probe), words);
     }
 }
 
 #[cold]
 #[inline(never)]
-fn before_long<T: 'static>(store: StoreContextMut<'_, T>, first: u32, probe: u32, words: &[u64]) {
+fn before_long<T: 'static>(store: StoreContextMut<'_, T>, number: u32, words: &[u64]) {
     long(store, |calls, callers, reach| {
-        calls.open_at(callers, first, probe, words, reach);
+        calls.open_at(callers, number, words, reach);
     });
 }
 

@@ -230,7 +230,7 @@ impl OpenCalls {
         &mut self,
         fp: Fp,
         probe: *const Probe,
-        number: u64,
+        number: u32,
         words: [u64; N],
     ) -> (&'a Shown, &'a mut Slot) {
         const { assert!(N <= QUICK_WORDS) };
@@ -243,7 +243,7 @@ impl OpenCalls {
             let shown = &raw mut (*top).shown;
             (&raw mut (*shown).fp).write(fp);
             (&raw mut (*shown).probe).write(probe);
-            (&raw mut (*shown).number).write(Cell::new(number));
+            (&raw mut (*shown).number).write(Cell::new(u64::from(number)));
             (&raw mut (*shown).words).cast::<[u64; N]>().write(words);
             (&*shown, &mut (*top).slot)
         }
@@ -271,7 +271,7 @@ impl OpenCalls {
         &mut self,
         fp: Fp,
         probe: *const Probe,
-        number: u64,
+        number: u32,
         words: &[u64],
     ) -> (CallRef<'a>, &'a mut Slot) {
         let mut own = [0; QUICK_WORDS];

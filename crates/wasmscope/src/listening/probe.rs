@@ -87,8 +87,8 @@ impl Probe {
 
 /// The probes of all instances of a store, those of each instance one after the other.
 ///
-/// An instance's number in its guest is that of its first probe, so an event finds its probe
-/// by one sum and one look.
+/// An instance's number in its guest is that of its first probe, to which the guest adds, so an
+/// event finds its probe by one look.
 #[derive(Default)]
 pub(super) struct InstanceProbes {
     all: Vec<NonNull<Probe>>,
@@ -116,19 +116,12 @@ impl InstanceProbes {
         Some(())
     }
 
-    /// Returns a probe by its instance's first and its own number there, or `None` when there
-    /// are not so many.
+    /// Returns a probe, or `None` when there are not so many.
     #[inline(always)]
-    pub(super) fn get(&self, first: u32, probe: u32) -> Option<&Probe> {
-        let probe = self.all.get(Self::number(first, probe) as usize)?;
+    pub(super) fn get(&self, number: u32) -> Option<&Probe> {
+        let probe = self.all.get(number as usize)?;
         // SAFETY: its instance has it.
         Some(unsafe { probe.as_ref() })
-    }
-
-    /// Returns the number in the store of a probe of an instance.
-    #[inline(always)]
-    pub(super) fn number(first: u32, probe: u32) -> u64 {
-        u64::from(first) + u64::from(probe)
     }
 
     /// Returns the number of an instance's first probe.
@@ -188,13 +181,13 @@ mod tests {
             let first = all.first(instance).expect("it was added");
             assert_eq!(all.instance_of(first), Some(instance));
             for (number, probe) in (0..).zip(&**probes) {
-                let found = all.get(first, number).expect("it was added");
+                let found = all.get(first + number).expect("it was added");
                 assert!(std::ptr::eq(found, probe));
                 assert_eq!(all.instance_of(first + number), Some(instance));
             }
         }
-        for (first, probe) in [(0, 7), (7, 0), (UNKNOWN, 0), (u32::MAX, 1), (1, u32::MAX)] {
-            assert!(all.get(first, probe).is_none(), "{first} {probe}");
+        for number in [7, UNKNOWN, u32::MAX] {
+            assert!(all.get(number).is_none(), "{number}");
         }
         assert_eq!(all.instance_of(7), None);
     }

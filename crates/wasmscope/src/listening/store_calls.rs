@@ -592,26 +592,27 @@ impl StoreCalls {
         panic
     }
 
-    /// As [`Self::open`], with the number of its instance's first probe.
+    /// As [`Self::open`], of a probe by its number in the store.
     pub(super) fn open_at(
         &mut self,
         callers: Callers,
-        first: u32,
-        probe: u32,
+        number: u32,
         words: &[u64],
         reach: &dyn Reach,
     ) {
-        if let Some(instance) = self.probes.instance_of(first) {
-            self.open(callers, instance, probe, words, reach);
+        if let Some(instance) = self.probes.instance_of(number)
+            && let Some(first) = self.probes.first(instance)
+        {
+            self.open(callers, instance, number - first, words, reach);
         } else {
             self.settle(Event::Open, callers, reach);
         }
     }
 
     /// Returns a probe of an instance, and its number in the store.
-    fn probe(&self, instance: u32, probe: u32) -> Option<(*const Probe, u64)> {
+    fn probe(&self, instance: u32, probe: u32) -> Option<(*const Probe, u32)> {
         let probes = &self.instances.get(instance as usize)?.probes;
-        let number = InstanceProbes::number(self.probes.first(instance)?, probe);
+        let number = self.probes.first(instance)?.checked_add(probe)?;
         Some((std::ptr::from_ref(probes.get(probe as usize)?), number))
     }
 

@@ -90,8 +90,8 @@ fn hooks_cannot_be_linked_without_the_nonce() {
 fn forger(suffix: &str, body: &str) -> String {
     format!(
         "(module
-           (import \"wasmscope\" \"before0{suffix}\" (func $before (param i32 i32)))
-           (import \"wasmscope\" \"before4{suffix}\" (func $before4 (param i32 i32 i64 i64 i64 i64)))
+           (import \"wasmscope\" \"before0{suffix}\" (func $before (param i32)))
+           (import \"wasmscope\" \"before4{suffix}\" (func $before4 (param i32 i64 i64 i64 i64)))
            (import \"wasmscope\" \"after0{suffix}\" (func $after))
            (import \"wasmscope\" \"after1{suffix}\" (func $after1 (param i64)))
            (import \"wasmscope\" \"stage4{suffix}\" (func $stage (param i64 i64 i64 i64)))
@@ -99,7 +99,7 @@ fn forger(suffix: &str, body: &str) -> String {
            (import \"wasmscope\" \"unwind{suffix}\" (func $unwind))
            (import \"good\" \"run\" (func $run))
            (func $deeper (param i32)
-             (call $before (i32.const 0) (i32.const 0))
+             (call $before (i32.const 0))
              (if (local.get 0) (then (call $deeper (i32.sub (local.get 0) (i32.const 1))))))
            (func (export \"forge\") (local i32) {body}))"
     )
@@ -110,16 +110,16 @@ fn who_knows_the_nonce_all_the_same_does_no_harm() {
     let engine = Engine::default();
     for body in [
         // Of the good instance, and of none.
-        "(call $before (i32.const 0) (i32.const 0)) (call $after)",
-        "(call $before (i32.const 0) (i32.const 1)) (call $run) (call $after1 (i64.const 5))",
-        "(call $before (i32.const 1) (i32.const 0)) (call $run)",
-        "(call $before (i32.const -1) (i32.const 0)) (call $run)",
-        "(call $before (i32.const -2) (i32.const -1)) (call $before (i32.const 0) (i32.const -1))",
-        "(call $before4 (i32.const 0) (i32.const 0)
+        "(call $before (i32.const 0)) (call $after)",
+        "(call $before (i32.const 1)) (call $run) (call $after1 (i64.const 5))",
+        "(call $before (i32.const 1000)) (call $run)",
+        "(call $before (i32.const -1)) (call $run)",
+        "(call $before (i32.const 0x80000000)) (call $before (i32.const 0x7fffffff))",
+        "(call $before4 (i32.const 0)
            (i64.const 1) (i64.const 2) (i64.const 3) (i64.const 4)) (call $run)",
         // Opened and never closed, a thousand deep.
         "(call $deeper (i32.const 1000))",
-        "(call $before (i32.const 0) (i32.const 0)) (call $deeper (i32.const 100)) unreachable",
+        "(call $before (i32.const 0)) (call $deeper (i32.const 100)) unreachable",
         // Closed and never opened.
         "(call $after) (call $after1 (i64.const 1)) (call $tail) (call $unwind) (call $run)",
         // Staged for nobody, ten million words.

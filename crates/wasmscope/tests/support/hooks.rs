@@ -153,26 +153,24 @@ impl Hooks {
         let suffix = &self.options.suffix;
         let define = |name: &str| format!("{name}{suffix}");
         let names: Vec<String> = (0..=4).map(|k| define(&format!("before{k}"))).collect();
-        linker.func_wrap("wasmscope", &names[0], |c: Caller<'_, Watch>, i, p| {
-            before(c, i, p, &[])
+        linker.func_wrap("wasmscope", &names[0], |c: Caller<'_, Watch>, i| {
+            before(c, i, &[])
         })?;
-        linker.func_wrap("wasmscope", &names[1], |c: Caller<'_, Watch>, i, p, a| {
-            before(c, i, p, &[a])
+        linker.func_wrap("wasmscope", &names[1], |c: Caller<'_, Watch>, i, a| {
+            before(c, i, &[a])
         })?;
-        linker.func_wrap(
-            "wasmscope",
-            &names[2],
-            |c: Caller<'_, Watch>, i, p, a, b| before(c, i, p, &[a, b]),
-        )?;
+        linker.func_wrap("wasmscope", &names[2], |c: Caller<'_, Watch>, i, a, b| {
+            before(c, i, &[a, b])
+        })?;
         linker.func_wrap(
             "wasmscope",
             &names[3],
-            |c: Caller<'_, Watch>, i, p, a, b, d| before(c, i, p, &[a, b, d]),
+            |c: Caller<'_, Watch>, i, a, b, d| before(c, i, &[a, b, d]),
         )?;
         linker.func_wrap(
             "wasmscope",
             &names[4],
-            |c: Caller<'_, Watch>, i, p, a, b, d, e| before(c, i, p, &[a, b, d, e]),
+            |c: Caller<'_, Watch>, i, a, b, d, e| before(c, i, &[a, b, d, e]),
         )?;
         let names: Vec<String> = (0..=4).map(|k| define(&format!("after{k}"))).collect();
         linker.func_wrap("wasmscope", &names[0], |mut c: Caller<'_, Watch>| {
@@ -213,12 +211,16 @@ impl Hooks {
     }
 }
 
+/// Instances are so far apart in numbers: more than any module of a test has probes.
+const APART: u32 = 1 << 16;
+
 /// Serves `before`: gives the instance its number with its first event.
-fn before(mut caller: Caller<'_, Watch>, instance: i32, probe: u32, values: &[u64]) {
-    let instance = match usize::try_from(instance) {
-        Ok(instance) => instance,
-        Err(_) => attach(&mut caller),
+fn before(mut caller: Caller<'_, Watch>, number: i32, values: &[u64]) {
+    let (instance, probe) = match u32::try_from(number) {
+        Ok(number) => ((number / APART) as usize, number % APART),
+        Err(_) => (attach(&mut caller), number.wrapping_sub(i32::MIN) as u32),
     };
+    assert!(probe < APART, "a module has too many probes");
     caller.data_mut().enter(instance, probe, values);
 }
 
@@ -233,13 +235,13 @@ fn attach(caller: &mut Caller<'_, Watch>) -> usize {
     };
     let (key, number) = (global("key"), global("instance"));
     let key = key.get(&mut *caller).unwrap_i64() as u64;
-    assert_eq!(number.get(&mut *caller).unwrap_i32(), -1);
+    assert_eq!(number.get(&mut *caller).unwrap_i32(), i32::MIN);
     let watch = caller.data_mut();
     let probes = watch.modules.lock().expect("no test panicked here")[&key].clone();
     watch.instances.push(probes);
     let instance = watch.instances.len() - 1;
     number
-        .set(caller, Val::I32(instance as i32))
+        .set(caller, Val::I32((instance as u32 * APART) as i32))
         .expect("the number can be set");
     instance
 }
