@@ -34,7 +34,8 @@ use wasmscope_address::HostPc;
 use wasmtime::{AsContextMut, Func};
 use wasmtime_environ::{
     HostPtr, PtrSize, STACK_CHAIN_CONTINUATION_DISCRIMINANT, STACK_STATE_PARENT_DISCRIMINANT,
-    STACK_STATE_RUNNING_DISCRIMINANT, STACK_STATE_TRAPPED_DISCRIMINANT,
+    STACK_STATE_RUNNING_DISCRIMINANT, STACK_STATE_SUSPENDED_DISCRIMINANT,
+    STACK_STATE_TRAPPED_DISCRIMINANT,
 };
 
 /// A store's `VMStoreContext`. Valid as long as the store.
@@ -182,6 +183,52 @@ impl StackId {
                 reference = *chain.add(1);
                 depth += 1;
             }
+        }
+    }
+}
+
+impl StackId {
+    /// Returns the frames of a continuation that waits to be resumed, newest first: its own,
+    /// then those of each continuation that had resumed it and was suspended with it. None of
+    /// any other stack. Each ends where compiled code ends.
+    ///
+    /// # Safety
+    ///
+    /// The continuation's store is there, held by this thread as long as what is returned is
+    /// used.
+    pub(crate) unsafe fn suspended(self) -> Vec<Callers> {
+        let Self::Continuation(mut reference) = self else {
+            return Vec::new();
+        };
+        // SAFETY: fields of what a store knows of a continuation until it ends, and the
+        // topmost words of its stack.
+        let word = |at: usize| unsafe { *(at as *const usize) };
+        let field = |reference: usize, offset: u8| word(reference + usize::from(offset));
+        let state = HostPtr.vmcontref_common_stack_information()
+            + HostPtr.vmcommon_stack_information_state();
+        if field(reference, state) as u32 != STACK_STATE_SUSPENDED_DISCRIMINANT {
+            return Vec::new();
+        }
+        // Where it goes on is kept on the stack of the last of those that are suspended with
+        // it; where each of the others goes on, on the stack that it had resumed.
+        let last = field(reference, HostPtr.vmcontref_last_ancestor());
+        let mut kept_by = last;
+        let mut stacks = Vec::new();
+        loop {
+            let top = field(kept_by, HostPtr.vmcontref_stack());
+            // SAFETY: a frame of compiled code that waits, with its callers below it.
+            let mut callers = unsafe { Callers::of(Fp(word(top - 16)), Fp::NONE) };
+            callers.pc = Some(HostPc(word(top - 8) as u64));
+            stacks.push(callers);
+            if reference == last {
+                return stacks;
+            }
+            let parent = HostPtr.vmcontref_parent_chain();
+            if field(reference, parent) != STACK_CHAIN_CONTINUATION_DISCRIMINANT {
+                return stacks;
+            }
+            kept_by = reference;
+            reference = field(reference, parent + HostPtr.size());
         }
     }
 }

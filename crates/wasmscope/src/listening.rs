@@ -33,12 +33,13 @@ mod scope;
 mod site;
 mod spilled;
 mod store_calls;
+mod suspended;
 
 pub use component::ListenedComponent;
 pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, Taken};
 
-use crate::Error;
 use crate::guest::{Bytes, Compiled, Origin};
+use crate::{Error, Frame};
 use attach::{attach, enter};
 use binary::Binary;
 use component::ComponentModules;
@@ -427,6 +428,20 @@ impl Listening {
     {
         let cause = result.as_ref().err().map(|error| self.cause(error));
         scope.end(store.as_context_mut(), cause.as_ref());
+    }
+
+    /// Returns the stacks of a store's stack-switching continuations that wait to be resumed,
+    /// in no order; of each the frames, newest first, with offsets and lines of the original.
+    /// Those of continuations that were suspended together are one stack.
+    ///
+    /// A continuation is known while a call that is listened to is open on it.
+    pub fn suspended<S>(&self, store: &mut S) -> Vec<Vec<Frame>>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let store = store.as_context_mut();
+        current::with(store, |calls, _| calls.suspended()).unwrap_or_default()
     }
 
     /// Closes what a failed guest left open, told by the engine's call hook.

@@ -6,6 +6,7 @@ use super::outer;
 use super::probe::Probe;
 use crate::Error;
 use crate::guest::{CompiledFunction, Origin};
+use crate::{Frame, FrameKind};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -259,6 +260,26 @@ impl Place<'_> {
             module: offset,
             code_section: offset.0.checked_sub(map.code_start().0.0)?,
         })
+    }
+
+    /// Returns the frame that is here, with its names.
+    pub(super) fn frame(&self) -> Frame {
+        let symbols = self.module.binary.symbols();
+        let offset = self.source_offset().map(|offset| offset.module);
+        let source = offset.map_or_else(Arc::default, |offset| {
+            symbols.frames(self.module.index, self.function, offset)
+        });
+        let name = symbols.function_name(self.module.index, self.function);
+        Frame {
+            kind: FrameKind::Guest,
+            module: self.module.name.as_deref().map(Arc::from),
+            instance: None,
+            function: Some(self.function),
+            name: name.display,
+            pc: Some(self.pc),
+            offset,
+            source,
+        }
     }
 
     /// Returns the source line, from the original's own debugging information.

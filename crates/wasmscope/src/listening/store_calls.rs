@@ -404,6 +404,14 @@ impl StoreCalls {
         panic
     }
 
+    /// Returns the stacks that calls are open on.
+    pub(super) fn stacks_with_calls(&self) -> impl Iterator<Item = StackId> + '_ {
+        let others = self.suspended.iter();
+        let others = others.filter_map(|(stack, (calls, _))| (calls.len() > 0).then_some(*stack));
+        let newest = (self.calls.len() > 0).then_some(self.stack);
+        newest.into_iter().chain(others)
+    }
+
     /// Tells whether a continuation with open calls runs, or waits for one that it resumed.
     fn has_running_continuation(&self) -> bool {
         self.suspended.keys().any(|stack| {

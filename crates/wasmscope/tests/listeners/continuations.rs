@@ -298,3 +298,66 @@ fn many_stacks_balance() {
     assert!(heard.opened() > 1_000, "{}", heard.opened());
     assert_eq!((heard.open(), heard.aborted()), (0, 0));
 }
+
+/// Continuations that wait are seen with their stacks, also those that wait within others,
+/// each at the instruction that it left by.
+#[test]
+fn those_that_wait_have_stacks() {
+    let heard = Heard::default();
+    let mut guest = guest(
+        heard.listening(),
+        "(func $pauses (i32.const 0x1234567) (drop) (suspend $pause))
+         (func $within (i32.const 0x1234568) (drop) (call $pauses) (call $pauses))
+         (func $body (i32.const 0x1234569) (drop) (call $within))
+         (func $outer (resume $c (cont.new $c (ref.func $body))))
+         (elem declare func $body $outer)
+         (func $step
+           (block $paused (result (ref $c))
+             (resume $c (on $pause $paused) (global.get $kept))
+             (return))
+           (global.set $kept))
+         (func (export \"alone\")
+           (global.set $kept (cont.new $c (ref.func $body))) (call $step))
+         (func (export \"together\")
+           (global.set $kept (cont.new $c (ref.func $outer))) (call $step))
+         (func (export \"on\") (call $step))",
+    );
+    let names = |guest: &mut Guest| -> Vec<Vec<String>> {
+        let stacks = guest.listening.suspended(&mut guest.store);
+        let named = stacks.iter().map(|stack| {
+            let frames = stack.iter();
+            frames.map(|frame| frame.name.to_string()).collect()
+        });
+        named.collect()
+    };
+    assert!(names(&mut guest).is_empty(), "nothing has run");
+    guest.call("alone").expect("it runs");
+    assert_eq!(names(&mut guest), [["pauses", "within", "body"]]);
+
+    // Each call is two bytes behind the number before it, which has five.
+    let stacks = guest.listening.suspended(&mut guest.store);
+    let offsets = stacks[0]
+        .iter()
+        .map(|frame| frame.offset.expect("it is known").0);
+    for (offset, mark) in offsets.zip([0x0123_4567_u32, 0x0123_4568, 0x0123_4569]) {
+        let bytes = &guest.bytes[..offset as usize];
+        let mut number = vec![0x41];
+        number.extend((0..4).map(|group| {
+            let bits = (mark >> (7 * group)) as u8 & 0x7f;
+            if group < 3 { bits | 0x80 } else { bits }
+        }));
+        number.push(0x1a);
+        assert!(bytes.ends_with(&number), "{:x?}", &bytes[bytes.len() - 8..]);
+    }
+
+    guest.call("on").expect("it pauses once more");
+    assert_eq!(names(&mut guest), [["pauses", "within", "body"]]);
+    guest.call("on").expect("it ends");
+    assert!(names(&mut guest).is_empty(), "it has ended");
+
+    guest.call("together").expect("it runs");
+    assert_eq!(names(&mut guest), [["pauses", "within", "body", "outer"]]);
+    guest.call("on").expect("it pauses once more");
+    guest.call("on").expect("it ends");
+    assert!(names(&mut guest).is_empty(), "all have ended");
+}

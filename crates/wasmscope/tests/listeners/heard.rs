@@ -66,6 +66,8 @@ impl Listener for Heard {
 /// A guest in text, with listeners on every function.
 pub(crate) struct Guest {
     pub(crate) listening: Listening,
+    /// Its binary, as it was before.
+    pub(crate) bytes: Vec<u8>,
     /// Kept as long as its instance.
     _listened: Listened,
     pub(crate) store: Store<()>,
@@ -91,7 +93,7 @@ impl Guest {
         let listening = builder.build();
         let bytes = wat::parse_str(text).expect("the text is right");
         let listened = listening
-            .compile(engine, bytes)
+            .compile(engine, bytes.clone())
             .expect("it is rewritten and compiled");
         let mut linker = Linker::new(engine);
         listening
@@ -104,6 +106,7 @@ impl Guest {
             .expect("it is instantiated");
         Self {
             listening,
+            bytes,
             _listened: listened,
             store,
             instance,
