@@ -14,11 +14,11 @@ pub(crate) use sources::SourceDir;
 use crate::args::StackFormat;
 use crate::exit;
 use crate::plan::ShowPlan;
+use anstream::ColorChoice;
 use anstream::adapter::StripBytes;
-use anstream::{AutoStream, ColorChoice};
 use anyhow::Result;
 use sources::Sources;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::Arc;
 use wasmscope::{Extent, Failure, Frame, profile};
 
@@ -68,6 +68,14 @@ struct Stack<'a> {
     extent: Option<Extent>,
 }
 
+/// Tells whether standard error is a terminal with colours that the user has not refused. Not
+/// what `anstream` would choose: it takes a CI job's log for one.
+fn is_colourful() -> bool {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let is_dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb");
+    io::stderr().is_terminal() && !is_set("NO_COLOR") && !is_dumb
+}
+
 /// Shows stacks where and as it was asked for.
 ///
 /// # Errors
@@ -76,7 +84,8 @@ struct Stack<'a> {
 pub(crate) fn show(account: &Account, plan: &ShowPlan) -> Result<()> {
     let Some(path) = &plan.output else {
         let color = match plan.color {
-            ColorChoice::Auto => AutoStream::choice(&io::stderr()),
+            ColorChoice::Auto if is_colourful() => ColorChoice::Always,
+            ColorChoice::Auto => ColorChoice::Never,
             chosen => chosen,
         };
         let _ = write(account, plan, color, &mut io::stderr());
