@@ -407,8 +407,8 @@ impl StoreCalls {
     /// Returns the stacks that calls are open on.
     pub(super) fn stacks_with_calls(&self) -> impl Iterator<Item = StackId> + '_ {
         let others = self.suspended.iter();
-        let others = others.filter_map(|(stack, (calls, _))| (calls.len() > 0).then_some(*stack));
-        let newest = (self.calls.len() > 0).then_some(self.stack);
+        let others = others.filter_map(|(stack, (calls, _))| (!calls.is_empty()).then_some(*stack));
+        let newest = (!self.calls.is_empty()).then_some(self.stack);
         newest.into_iter().chain(others)
     }
 
