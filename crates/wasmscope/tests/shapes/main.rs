@@ -66,6 +66,15 @@ const MIXED: Limits = Limits {
     look_one_in: 200,
 };
 
+/// Everything there is, ten thousand frames deep.
+const DEEP_AND_MIXED: Limits = Limits {
+    frames: 10_000,
+    steps: 60_000,
+    one_in: 250,
+    look_one_in: 4_000,
+    ..MIXED
+};
+
 /// The record itself is right: the engine says the same where it can, in one store.
 #[test]
 fn the_record_is_the_engines() {
@@ -184,4 +193,5 @@ fn listeners_see_fibers() {
 #[test]
 fn listeners_see_any_shape() {
     with_room(|| listeners_see(&[MIXED; 10]));
+    with_room(|| listeners_see(&[DEEP_AND_MIXED; 3]));
 }

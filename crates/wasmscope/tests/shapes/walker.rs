@@ -3,7 +3,7 @@
 use crate::guest::Guest as Played;
 use crate::host::{Compiled, is_on_fiber, play};
 use crate::record::{Entry, Limits, Play};
-use crate::{DEEP, MIXED, guests, with_room};
+use crate::{DEEP, DEEP_AND_MIXED, MIXED, guests, with_room};
 use std::cell::Cell;
 use std::rc::Rc;
 use wasmscope::{
@@ -63,6 +63,7 @@ fn plays(host_frames: HostFrames, limits: Limits, seeds: std::ops::Range<u64>) {
             };
             let played = play(seed, limits, &here, &on_fibers, Rc::new(look));
             assert!(played.looks > 5, "{} looks", played.looks);
+            assert!(played.deepest >= limits.frames, "{}", played.deepest);
         }
         assert!(seen.get() > 5);
     });
@@ -135,6 +136,7 @@ fn a_walker_sees_ten_thousand_frames() {
 #[test]
 fn a_walker_sees_stores_fibers_and_continuations() {
     plays(HostFrames::Omit, MIXED, 1..7);
+    plays(HostFrames::Omit, DEEP_AND_MIXED, 20..23);
 }
 
 #[test]
