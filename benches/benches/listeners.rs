@@ -277,7 +277,50 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
          (goal: {GOAL_WALKED} at 18 frames)",
         walked.least
     );
+    at_depth(&engine, rounds)?;
     entries(&engine, size)
+}
+
+/// A leaf that is called again and again from the bottom of a stack of 18 frames, all of
+/// functions that are listened to.
+const DEEP: &str = "(module
+    (func $leaf (param i32) (result i32) (local.get 0))
+    (func $down (param $more i32) (param $times i32)
+      (if (local.get $more)
+        (then (call $down (i32.sub (local.get $more) (i32.const 1)) (local.get $times)))
+        (else (loop $again
+          (drop (call $leaf (local.get $times)))
+          (br_if $again (local.tee $times (i32.sub (local.get $times) (i32.const 1))))))))
+    (func (export \"fib\") (param i32) (result i32)
+      (call $down (i32.const 15) (local.get 0)) (i32.const 0)))";
+
+/// Walks stacks that all have as many frames.
+fn at_depth(engine: &Engine, rounds: usize) -> Result<(), Box<dyn std::error::Error>> {
+    const CALLS: u32 = 20_000;
+    let frames = Arc::new(AtomicU64::new(0));
+    let listener = BoxListener::new(Walker {
+        frames: Arc::clone(&frames),
+    });
+    let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
+    let listened = listening.compile(engine, wat::parse_str(DEEP)?)?;
+    let mut linker = Linker::new(engine);
+    listening.add_to_linker(&mut linker)?;
+    let module = listened.module().clone();
+    let mut way = Way::new("deep", engine, &linker, &module, Some(listened))?;
+    for _ in 0..rounds * 5 {
+        frames.store(0, Ordering::Relaxed);
+        let begin = thread_cpu_nanos();
+        way.fib.call(&mut way.store, CALLS)?;
+        let spent = thread_cpu_nanos() - begin;
+        way.least = way.least.min(spent as f64 / f64::from(CALLS));
+    }
+    println!(
+        "walked to the bottom by a leaf that is called again and again: {:.2} ns a call, {:.1} frames each \
+         (goal: {GOAL_WALKED} at 18 frames)",
+        way.least,
+        frames.load(Ordering::Relaxed) as f64 / f64::from(CALLS),
+    );
+    Ok(())
 }
 
 const ENTERED: &str = "(module

@@ -116,6 +116,22 @@ impl Callers {
         self.frame == self.entry
     }
 
+    /// Visits the callers of the frame that was reached, but for the entry, and where each
+    /// will go on.
+    #[inline(always)]
+    pub(crate) fn for_each(self, mut visit: impl FnMut(Fp, HostPc)) {
+        let mut frame = self.frame;
+        while frame != self.entry {
+            // SAFETY: as in `advance`.
+            let (caller, pc) = unsafe { (frame.caller(), frame.return_address()) };
+            if caller <= frame || caller == self.entry {
+                return;
+            }
+            visit(caller, pc);
+            frame = caller;
+        }
+    }
+
     /// Goes on to the caller. Returns `false` at the end, and stays there.
     #[inline(always)]
     pub(crate) fn advance(&mut self) -> bool {

@@ -75,7 +75,7 @@ impl<R> EventSite<'_, R> {
         };
         let own = self.call;
         // SAFETY: a hook of the store runs, called by the event's own frame.
-        let mut callers = unsafe { Callers::of(own.fp(), context.entry_of(context.stack())) };
+        let callers = unsafe { Callers::of(own.fp(), context.entry_of(context.stack())) };
         let calls = &self.store.calls;
         let mut keys = Keys::below(calls, own);
         frames.push(RawFrame {
@@ -83,12 +83,19 @@ impl<R> EventSite<'_, R> {
             key: self.number() as u64,
         });
         // On a continuation all of them are older frames than the event's own.
-        let is_entered = context.stack() == StackId::Entered;
-        while is_entered && callers.advance() && !callers.is_at_entry() {
-            let Some(pc) = callers.pc else { break };
-            let key = keys.of(callers.frame);
-            if !self.store.has_tasks || self.is_shown(pc) {
+        if context.stack() == StackId::Entered {
+            let mut push = |frame, pc| {
+                let key = keys.of(frame);
                 frames.push(RawFrame { pc, key });
+            };
+            if self.store.has_tasks {
+                callers.for_each(|frame, pc| {
+                    if self.is_shown(pc) {
+                        push(frame, pc);
+                    }
+                });
+            } else {
+                callers.for_each(push);
             }
         }
         // What a guard calls is no function of the guest's own.
