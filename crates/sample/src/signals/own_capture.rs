@@ -1,7 +1,7 @@
 //! The stack of the calling thread, for who asks often.
 //!
 //! A walk from a host function to the thread's root costs a microsecond by unwind tables. So
-//! each thread remembers how it left host frames ([`HostMemo`]) and where its stacks end.
+//! each thread remembers how it left host frames ([`HostMemo`]) and where its own stack ends.
 //! Where a stack was resumed by another, a fiber's or a continuation's, the walk goes on
 //! there.
 
@@ -44,14 +44,9 @@ pub struct OwnCapture {
     cache: HostCache,
     memo: HostMemo,
     own: StackBounds,
-    fibers: [StackBounds; FIBERS],
-    next: usize,
     /// Its stack is that of one thread.
     not_send: PhantomData<*const ()>,
 }
-
-/// How many fibers' ends are remembered.
-const FIBERS: usize = 4;
 
 impl OwnCapture {
     /// Prepares to capture; `None` on platforms where stacks cannot be walked.
@@ -62,8 +57,6 @@ impl OwnCapture {
             cache: HostCache::new(),
             memo: HostMemo::new(),
             own: StackBounds::of_this_thread().unwrap_or(StackBounds::NONE),
-            fibers: [StackBounds::NONE; FIBERS],
-            next: 0,
             not_send: PhantomData,
         })
     }
@@ -120,29 +113,15 @@ impl OwnCapture {
         }
     }
 
-    /// Returns the memory of the stack from `sp` on.
+    /// Returns the memory of the stack from `sp` on. Only the thread's own stack stays as long
+    /// as the thread: another's end is asked for each time, for its place may be taken by one
+    /// that ends elsewhere.
     #[inline]
-    fn memory_at(&mut self, sp: u64) -> StackMemory {
-        if let Some(memory) = StackMemory::within(sp, self.own) {
-            return memory;
+    fn memory_at(&self, sp: u64) -> StackMemory {
+        match StackMemory::within(sp, self.own) {
+            Some(memory) => memory,
+            None => StackMemory::at(sp, StackBounds::NONE, &self.process.query),
         }
-        let mut fibers = self.fibers.iter();
-        if let Some(memory) = fibers.find_map(|fiber| StackMemory::within(sp, *fiber)) {
-            return memory;
-        }
-        self.ask(sp)
-    }
-
-    /// Asks the kernel where the stack ends that has `sp`.
-    #[cold]
-    fn ask(&mut self, sp: u64) -> StackMemory {
-        if let Some(bounds) = self.process.query.mapping(sp) {
-            if let Some(fiber) = self.fibers.get_mut(self.next % FIBERS) {
-                *fiber = bounds;
-            }
-            self.next = self.next.wrapping_add(1);
-        }
-        StackMemory::at(sp, StackBounds::NONE, &self.process.query)
     }
 
     /// Takes in libraries that were loaded since, if another thread looked again.
