@@ -49,8 +49,8 @@ use wasmtime::AsContextMut;
 /// # Ok(()) }
 /// ```
 ///
-/// Capturing reads addresses and allocates nothing once a backtrace has room; naming is a
-/// second step, which remembers each address. A clone is the same walker.
+/// Capturing reads addresses and allocates nothing once a backtrace has room, but for the first
+/// times; naming is a second step, which remembers each address. A clone is the same walker.
 ///
 /// [`capture`](Self::capture) sees the whole thread, also where no store is at hand: guests
 /// of every store, on the host's stack, on fibers and on continuations, each going on into the

@@ -58,12 +58,12 @@ pub(super) fn define<T: 'static>(
         },
     )?;
     linker.func_wrap(MODULE, &name(Hook::Tail), |mut caller: Caller<'_, T>| {
-        long(caller.as_context_mut(), |calls, callers, reach| {
+        at_hook(caller.as_context_mut(), |calls, callers, reach| {
             calls.close_tail(callers, reach)
         });
     })?;
     linker.func_wrap(MODULE, &name(Hook::Unwind), |mut caller: Caller<'_, T>| {
-        long(caller.as_context_mut(), |calls, callers, reach| {
+        at_hook(caller.as_context_mut(), |calls, callers, reach| {
             calls.close_thrown(callers, reach)
         });
     })?;
@@ -180,7 +180,7 @@ fn before_first<T: 'static>(
 #[cold]
 #[inline(never)]
 fn before_long<T: 'static>(store: StoreContextMut<'_, T>, number: u32, words: &[u64]) {
-    long(store, |calls, callers, reach| {
+    at_hook(store, |calls, callers, reach| {
         calls.open_at(callers, number, words, reach);
     });
 }
@@ -188,7 +188,7 @@ fn before_long<T: 'static>(store: StoreContextMut<'_, T>, number: u32, words: &[
 #[cold]
 #[inline(never)]
 fn after_long<T: 'static>(store: StoreContextMut<'_, T>, words: &[u64]) {
-    long(store, |calls, callers, reach| {
+    at_hook(store, |calls, callers, reach| {
         calls.close(callers, words, reach)
     });
 }
@@ -201,8 +201,8 @@ fn stage<T: 'static>(mut caller: Caller<'_, T>, words: &[u64]) {
     });
 }
 
-/// Settles the store's calls and does what an event asks for.
-fn long<T: 'static>(
+/// Hands over the store's calls, and the frames from the one that called the hook up.
+pub(super) fn at_hook<T: 'static>(
     store: StoreContextMut<'_, T>,
     event: impl FnOnce(&mut StoreCalls, Callers, &dyn Reach),
 ) {

@@ -10,8 +10,8 @@ use crate::layout::Callers;
 use crate::listening::Shared;
 use crate::listening::attach::enter;
 use crate::listening::current::{self, StoreKey};
-use crate::listening::reach::{InStore, OutOfReach, Reach};
-use crate::listening::store_calls::StoreCalls;
+use crate::listening::hooks::at_hook;
+use crate::listening::reach::OutOfReach;
 use std::sync::Arc;
 use wasmscope_instrument::component::interface::import_name;
 use wasmscope_instrument::hooks::Hook;
@@ -108,7 +108,7 @@ pub(super) fn define<T: 'static>(
 
 /// Tells the event of the function that called the function that called this hook.
 fn event<T: 'static>(store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
-    with_callers(store, |calls, mut callers, reach| {
+    at_hook(store, |calls, mut callers, reach| {
         let entry = callers.entry();
         if callers.advance() {
             // SAFETY: a live frame, as it is its callee's; its own place is not known, as with
@@ -120,36 +120,7 @@ fn event<T: 'static>(store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
 }
 
 fn deferred<T: 'static>(store: StoreContextMut<'_, T>, records: &[u8], lost: u64) {
-    with_callers(store, |calls, callers, reach| {
+    at_hook(store, |calls, callers, reach| {
         deferred::replay(calls, callers, records, lost, reach);
     });
-}
-
-/// Hands over the store's calls, and the frames from the one that called the hook up.
-fn with_callers<T: 'static>(
-    store: StoreContextMut<'_, T>,
-    f: impl FnOnce(&mut StoreCalls, Callers, &dyn Reach),
-) {
-    let key = StoreKey::of(&store);
-    // SAFETY: this is a hook, so this thread runs the store, and the frame that called the
-    // hook is there, with its callers up to the trampoline that the host entered by.
-    let (calls, asked, callers) = unsafe {
-        let Some((calls, asked)) = current::find(key) else {
-            return;
-        };
-        let calls = &mut *calls;
-        let Some(context) = calls.context else {
-            return;
-        };
-        let callers = Callers::of(
-            context.exit_slot().frame(),
-            context.entry_of(context.stack()),
-        );
-        (calls, asked, callers)
-    };
-    let reach = InStore::new(store);
-    if asked {
-        calls.switch(&reach);
-    }
-    f(calls, callers, &reach);
 }
