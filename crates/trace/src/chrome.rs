@@ -9,9 +9,10 @@
 
 use crate::datum::comma;
 use crate::event::{Arguments, End, Event, Writer, explain};
-use crate::json::{put, string, write_value};
+use crate::json::{string, write_typed, write_value};
+use crate::output::put;
 use crate::subject::named;
-use crate::typed::{self, Typed};
+use crate::typed::Typed;
 
 /// Writes Chrome's format.
 #[derive(Debug)]
@@ -67,7 +68,7 @@ impl Writer for Chrome {
                     comma(at, out);
                     string(name, out);
                     put(out, ":");
-                    typed::write_value(value, out);
+                    write_typed(value, out);
                 }
             }
             (Some(decoded), _) => {
@@ -128,7 +129,7 @@ impl Writer for Chrome {
             } => {
                 if let Some(value) = values.first() {
                     put(out, "\"result\":");
-                    typed::write_value(value, out);
+                    write_typed(value, out);
                 }
             }
             End::Return {

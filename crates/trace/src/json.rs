@@ -3,15 +3,17 @@
 //!
 //! What the fields are is said where the format is, at [`crate::Format::Json`].
 
-use crate::datum::{comma, json_string, write_json_record};
+mod value;
+
+pub(crate) use value::{string, write_typed, write_value};
+
+use crate::datum::{comma, write_json_record};
 use crate::event::{Arguments, End, Event, Writer, explain};
+use crate::output::put;
 use crate::subject::named;
-use crate::text::shown;
-use crate::typed::{self, Typed};
-use std::fmt::Display;
-use std::io::Write;
+use crate::typed::Typed;
 use wasmscope_listen::component;
-use wasmscope_listen::{Cause, Reference, Value, Values};
+use wasmscope_listen::{Cause, Values};
 
 /// Writes JSON.
 #[derive(Debug)]
@@ -163,7 +165,7 @@ fn typed<'a>(
         put(out, "\"type\":");
         string(ty, out);
         put(out, ",\"value\":");
-        typed::write_value(value, out);
+        write_typed(value, out);
         put(out, "}");
     }
     put(out, "]");
@@ -175,24 +177,4 @@ fn not_lifted(typed: Option<&Typed>, out: &mut Vec<u8>) {
         put(out, ",\"not_lifted\":");
         string(&error.to_string(), out);
     }
-}
-
-/// Writes a value so that every reader of JSON gets all its bits.
-pub(crate) fn write_value(value: Value, out: &mut Vec<u8>) {
-    match value {
-        Value::I32(number) => put(out, number),
-        Value::F32(number) if number.is_finite() => put(out, format_args!("{number:?}")),
-        Value::F64(number) if number.is_finite() => put(out, format_args!("{number:?}")),
-        Value::Ref(Reference { is_null: true, .. }) => put(out, "null"),
-        value => put(out, format_args!("\"{}\"", shown(value))),
-    }
-}
-
-pub(crate) fn put(out: &mut Vec<u8>, text: impl Display) {
-    // A vector takes all bytes.
-    let _ = write!(out, "{text}");
-}
-
-pub(crate) fn string(text: &str, out: &mut Vec<u8>) {
-    let _ = json_string(text, out);
 }

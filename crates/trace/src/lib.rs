@@ -51,6 +51,7 @@ pub mod fuzz;
 mod instance;
 mod json;
 mod memory;
+mod output;
 mod sink;
 mod stacks;
 mod subject;

@@ -15,10 +15,10 @@
 
 use crate::datum::Plain;
 use crate::event::{Arguments, End, Event, Writer, explain};
+use crate::output::put;
 use crate::typed::Typed;
 use crate::wasi::Outcome;
 use std::fmt::{self, Display};
-use std::io::Write;
 use wasmscope_listen::Value;
 use wasmscope_listen::component::{self, LiftError};
 
@@ -170,11 +170,6 @@ impl Writer for Text {
     fn end(&mut self, out: &mut Vec<u8>) {
         self.end_line(out);
     }
-}
-
-fn put(out: &mut Vec<u8>, text: impl Display) {
-    // A vector takes all bytes.
-    let _ = write!(out, "{text}");
 }
 
 fn separate(at: usize, out: &mut Vec<u8>) {
