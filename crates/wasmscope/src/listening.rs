@@ -15,14 +15,19 @@
 mod attach;
 mod attached;
 mod binary;
+mod builder;
+mod cause;
+mod choice;
 mod component;
 mod current;
 mod definition;
 mod events;
 mod frame_buffer;
 mod frames;
+mod guard;
 mod guarded;
 mod hooks;
+mod listened;
 mod module;
 mod open_calls;
 mod outer;
@@ -30,30 +35,29 @@ mod probe;
 mod quick_site;
 mod reach;
 mod scope;
+mod shared;
 mod site;
 mod spilled;
 mod store_calls;
 mod suspended;
 
+pub use builder::ListeningBuilder;
 pub use component::ListenedComponent;
 pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, Taken};
+pub use listened::Listened;
 
-use crate::guest::{Bytes, Compiled, Origin};
-use crate::{Error, Frame};
-use attach::{attach, enter};
+use crate::Error;
+use crate::guest::Compiled;
 use binary::Binary;
-use component::ComponentModules;
 use module::{ListenedModule, Parts};
-use scope::Scope;
-use std::collections::HashMap;
+use shared::Shared;
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use wasmscope_address::ModuleIndex;
 use wasmscope_instrument::{Exceptions, Options};
-use wasmscope_listen::{Cause, Definition, Factory};
-use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap, WasmBacktrace};
+use wasmscope_listen::{Definition, Factory};
+use wasmtime::{Engine, Linker, Module};
 
 /// Listens to the calls of guests.
 ///
@@ -124,148 +128,6 @@ use wasmtime::{AsContextMut, CallHook, Engine, Instance, Linker, Module, Trap, W
 #[derive(Clone)]
 pub struct Listening {
     shared: Arc<Shared>,
-}
-
-/// Tells the status of an error that is the guest's own exit.
-type ExitStatus = dyn Fn(&wasmtime::Error) -> Option<i32> + Send + Sync;
-
-/// What hooks, modules and instances of one [`Listening`] share.
-struct Shared {
-    /// Ends every reserved name, so that no guest can import it.
-    suffix: Arc<str>,
-    factory: Arc<dyn Factory>,
-    exceptions: Exceptions,
-    switches: bool,
-    guarded_exports: bool,
-    exit_status: Box<ExitStatus>,
-    next_key: AtomicU64,
-    modules: Mutex<HashMap<u64, Weak<ListenedModule>>>,
-    components: Mutex<HashMap<u64, Weak<ComponentModules>>>,
-    component_memory: bool,
-}
-
-impl Shared {
-    fn component(&self, key: u64) -> Option<Arc<ComponentModules>> {
-        self.components().get(&key)?.upgrade()
-    }
-
-    fn components(&self) -> MutexGuard<'_, HashMap<u64, Weak<ComponentModules>>> {
-        self.components
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn module(&self, key: u64) -> Option<Arc<ListenedModule>> {
-        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        modules.get(&key)?.upgrade()
-    }
-}
-
-/// Settings of a [`Listening`].
-pub struct ListeningBuilder {
-    factory: Arc<dyn Factory>,
-    exceptions: Exceptions,
-    switches: bool,
-    guarded_exports: bool,
-    exit_status: Box<ExitStatus>,
-    component_memory: bool,
-}
-
-impl ListeningBuilder {
-    /// Lets listeners read the first memory of instances within components. Each event then
-    /// costs a second call of the host. Off by default.
-    ///
-    /// Instances of core modules can always be read.
-    #[must_use]
-    pub fn component_memory(mut self, component_memory: bool) -> Self {
-        self.component_memory = component_memory;
-        self
-    }
-
-    /// Makes listeners that can be turned off and on while guests run. A probe that is off
-    /// costs a load and a branch. Off by default.
-    #[must_use]
-    pub fn switches(mut self, switches: bool) -> Self {
-        self.switches = switches;
-        self
-    }
-
-    /// Makes the exports of listened modules enter by way of a host function, as if each
-    /// call of one were within a [`Listening::guard`]. Off by default.
-    ///
-    /// The embedder's own calls need no change, and get the same results and errors.
-    /// Calls from the host to the guest cost some tens of nanoseconds more, calls within the
-    /// guest nothing. It differs from a module without it in this:
-    ///
-    /// - It is for synchronous stores: with `call_async` each call of such an export fails
-    ///   with [`Error::GuardedOnFiber`].
-    /// - An export is another function than what the guest's tables and references hold,
-    ///   though of the same type. It is guarded wherever it is called from, another
-    ///   instance that imports it included; calls through tables and references are not.
-    /// - A backtrace of the engine shows two functions without a name for each such call.
-    /// - Parameters go through the instance's globals, so neither the embedder's call hook
-    ///   nor its epoch callback may call a guarded export of the instance that is being
-    ///   entered.
-    ///
-    /// Functions that are shared between threads, exports of imports, and modules without
-    /// any listener are left as they are.
-    #[must_use]
-    pub fn guarded_exports(mut self, guarded: bool) -> Self {
-        self.guarded_exports = guarded;
-        self
-    }
-
-    /// Sets in which modules functions report the exceptions that leave them at once. By
-    /// default in those that know of exceptions themselves; elsewhere such a close arrives
-    /// with the next event.
-    #[must_use]
-    pub fn exceptions(mut self, exceptions: Exceptions) -> Self {
-        self.exceptions = exceptions;
-        self
-    }
-
-    /// Sets how to tell that an error is the guest's own exit, and its status. With
-    /// wasmtime's WASI that is `|e| e.downcast_ref::<wasmtime_wasi::I32Exit>().map(|e| e.0)`.
-    /// Without it such a close has the cause [`Cause::HostError`].
-    #[must_use]
-    pub fn exit_status(
-        mut self,
-        status: impl Fn(&wasmtime::Error) -> Option<i32> + Send + Sync + 'static,
-    ) -> Self {
-        self.exit_status = Box::new(status);
-        self
-    }
-
-    /// Makes it.
-    #[must_use]
-    pub fn build(self) -> Listening {
-        // Keyed by the process's random numbers: a guest cannot guess the names.
-        let random = || RandomState::new().hash_one(0_u8);
-        Listening {
-            shared: Arc::new(Shared {
-                suffix: format!(":{:016x}{:016x}", random(), random()).into(),
-                factory: self.factory,
-                exceptions: self.exceptions,
-                switches: self.switches,
-                guarded_exports: self.guarded_exports,
-                exit_status: self.exit_status,
-                next_key: AtomicU64::new(0),
-                modules: Mutex::default(),
-                components: Mutex::default(),
-                component_memory: self.component_memory,
-            }),
-        }
-    }
-}
-
-impl fmt::Debug for ListeningBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ListeningBuilder")
-            .field("exceptions", &self.exceptions)
-            .field("switches", &self.switches)
-            .field("guarded_exports", &self.guarded_exports)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Listening {
@@ -374,188 +236,6 @@ impl Listening {
     pub fn add_to_linker<T: 'static>(&self, linker: &mut Linker<T>) -> wasmtime::Result<()> {
         hooks::define(&self.shared, linker)
     }
-
-    /// Runs a guest; when it is done every call that was opened meanwhile is closed, with
-    /// the error that `run` returns as the cause.
-    ///
-    /// # Errors
-    ///
-    /// Those of `run`.
-    ///
-    /// # Panics
-    ///
-    /// When `run` does, or a listener while calls are closed: after all are.
-    pub fn guard<S, R>(
-        &self,
-        store: &mut S,
-        run: impl FnOnce(&mut S) -> wasmtime::Result<R>,
-    ) -> wasmtime::Result<R>
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        let scope = Scope::begin(store.as_context_mut());
-        let result = run(store);
-        self.end(scope, store, &result);
-        result
-    }
-
-    /// As [`guard`](Self::guard), for guests that run on fibers. When the future is dropped
-    /// before it is done the calls are closed with [`Cause::FutureDropped`].
-    ///
-    /// # Errors
-    ///
-    /// Those of `run`.
-    pub async fn guard_async<S, R>(
-        &self,
-        store: &mut S,
-        run: impl AsyncFnOnce(&mut S) -> wasmtime::Result<R>,
-    ) -> wasmtime::Result<R>
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        let scope = Scope::begin(store.as_context_mut());
-        let result = run(store).await;
-        self.end(scope, store, &result);
-        result
-    }
-
-    fn end<S, R>(&self, scope: Scope, store: &mut S, result: &wasmtime::Result<R>)
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        let cause = result.as_ref().err().map(|error| self.cause(error));
-        scope.end(store.as_context_mut(), cause.as_ref());
-    }
-
-    /// Returns the stacks of a store's stack-switching continuations that wait to be resumed,
-    /// in no order; of each the frames, newest first, with offsets and lines of the original.
-    /// Those of continuations that were suspended together are one stack.
-    ///
-    /// A continuation is known while a call that is listened to is open on it.
-    pub fn suspended<S>(&self, store: &mut S) -> Vec<Vec<Frame>>
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        let store = store.as_context_mut();
-        current::with(store, |calls, _| calls.suspended()).unwrap_or_default()
-    }
-
-    /// Closes what a failed guest left open, told by the engine's call hook.
-    ///
-    /// To be called from the embedder's own hook, which stays its own:
-    /// `store.call_hook(move |context, hook| { listening.call_hook(context, hook); Ok(()) })`.
-    /// The engine's cargo feature `call-hook` makes every call of a host function dearer.
-    pub fn call_hook<T: 'static>(&self, mut context: impl AsContextMut<Data = T>, hook: CallHook) {
-        let mut context = context.as_context_mut();
-        match hook {
-            CallHook::CallingWasm => {
-                enter(context.as_context_mut());
-                current::with(context, |calls, reach| calls.enter_hooked(reach));
-            }
-            CallHook::ReturningFromWasm => {
-                current::with(context, |calls, reach| calls.leave_hooked(reach));
-            }
-            CallHook::CallingHost | CallHook::ReturningFromHost => {}
-        }
-    }
-
-    /// Instantiates a module whose listeners another factory chooses, among the functions
-    /// that have probes.
-    ///
-    /// `instantiate` is what the embedder does to instantiate `module`, which includes
-    /// running its start function.
-    ///
-    /// # Errors
-    ///
-    /// Those of `instantiate`.
-    pub fn instantiate<S>(
-        &self,
-        store: &mut S,
-        factory: impl Factory + 'static,
-        instantiate: impl FnOnce(&mut S) -> wasmtime::Result<Instance>,
-    ) -> wasmtime::Result<Instance>
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        let factory: Arc<dyn Factory> = Arc::new(factory);
-        let outer = self.choose(store, Some(factory));
-        let result = instantiate(store);
-        self.attach_chosen(store, &result, outer);
-        result
-    }
-
-    /// As [`instantiate`](Self::instantiate), for guests that run on fibers.
-    ///
-    /// # Errors
-    ///
-    /// Those of `instantiate`.
-    pub async fn instantiate_async<S>(
-        &self,
-        store: &mut S,
-        factory: impl Factory + 'static,
-        instantiate: impl AsyncFnOnce(&mut S) -> wasmtime::Result<Instance>,
-    ) -> wasmtime::Result<Instance>
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        let factory: Arc<dyn Factory> = Arc::new(factory);
-        let outer = self.choose(store, Some(factory));
-        let result = instantiate(store).await;
-        self.attach_chosen(store, &result, outer);
-        result
-    }
-
-    /// Sets who chooses for instances that are attached from now on, and returns who did.
-    fn choose<S>(
-        &self,
-        store: &mut S,
-        factory: Option<Arc<dyn Factory>>,
-    ) -> Option<Arc<dyn Factory>>
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        enter(store.as_context_mut());
-        current::with(store.as_context_mut(), |calls, _| {
-            std::mem::replace(&mut calls.factory, factory)
-        })?
-    }
-
-    fn attach_chosen<S>(
-        &self,
-        store: &mut S,
-        result: &wasmtime::Result<Instance>,
-        outer: Option<Arc<dyn Factory>>,
-    ) where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        if let Ok(instance) = result {
-            attach(&self.shared, &mut (*instance, store.as_context_mut()));
-        }
-        self.choose(store, outer);
-    }
-
-    /// Tells why a guest failed.
-    fn cause<'e>(&self, error: &'e wasmtime::Error) -> Cause<'e> {
-        if let Some(status) = (self.shared.exit_status)(error) {
-            return Cause::Exit(status);
-        }
-        if error.is::<wasmtime::ThrownException>() {
-            return Cause::Exception;
-        }
-        match error.downcast_ref::<Trap>() {
-            Some(Trap::StackOverflow) => Cause::StackOverflow,
-            Some(trap) => Cause::Trap(trap),
-            None => Cause::HostError(host_error(error)),
-        }
-    }
 }
 
 /// Says no to engines whose code or frames cannot be found.
@@ -569,66 +249,8 @@ fn can_be_heard(engine: &Engine, guest: impl FnOnce() -> String) -> Result<(), E
     Ok(())
 }
 
-/// Returns what the host function returned, without the backtrace that the engine puts in
-/// front of it.
-fn host_error(error: &wasmtime::Error) -> &(dyn std::error::Error + 'static) {
-    let backtrace = error
-        .downcast_ref::<WasmBacktrace>()
-        .map(ToString::to_string);
-    let is_error = |part: &&(dyn std::error::Error + 'static)| Some(part.to_string()) != backtrace;
-    error.chain().find(is_error).unwrap_or(error.as_ref())
-}
-
 impl fmt::Debug for Listening {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listening").finish_non_exhaustive()
-    }
-}
-
-/// A module with probes, compiled.
-///
-/// Has to be kept as long as the module is instantiated; instances that exist keep what
-/// they need.
-#[derive(Clone, Debug)]
-pub struct Listened {
-    compiled: Module,
-    module: Arc<ListenedModule>,
-}
-
-impl Listened {
-    /// Returns the compiled module, to be instantiated as any other.
-    #[must_use]
-    pub fn module(&self) -> &Module {
-        &self.compiled
-    }
-
-    /// Returns the original's bytes, and how to get to it.
-    pub(crate) fn original(&self) -> (Arc<Bytes>, Option<Origin>) {
-        (self.module.binary.bytes(), self.module.origin())
-    }
-
-    /// Visits the definitions of the functions that have a probe.
-    pub fn probed(&self) -> impl ExactSizeIterator<Item = &Definition> {
-        self.module.probed.iter().map(|definition| &**definition)
-    }
-
-    /// Switches listeners on (`Some(true)`) and off (`Some(false)`), in all instances that
-    /// exist or will, of functions for which `wanted` says so.
-    ///
-    /// From any thread, while guests run. An instance obeys with its store's next event, or
-    /// the next [`Listening::guard`]; with [`apply`](Self::apply) at once. Calls that are
-    /// open are closed as ever.
-    ///
-    /// Does nothing unless the [`Listening`] was built with
-    /// [`switches`](ListeningBuilder::switches).
-    pub fn switch(&self, wanted: impl Fn(&Definition) -> Option<bool>) {
-        self.module.want(wanted);
-        current::ask_for_attention();
-    }
-
-    /// Makes the instances of one store obey [`switch`](Self::switch) now: for a host
-    /// function, an epoch callback, or whoever holds the store.
-    pub fn apply<T: 'static>(&self, mut store: impl AsContextMut<Data = T>) {
-        current::with(store.as_context_mut(), |calls, reach| calls.switch(reach));
     }
 }

@@ -191,6 +191,14 @@ impl ListenedComponent {
         (self.modules.binary.bytes(), origins.collect())
     }
 
+    /// As [`Listened::unheard`](super::Listened::unheard).
+    #[must_use]
+    pub fn unheard(&self) -> u64 {
+        let modules = self.modules.modules.iter().chain(&self.modules.around);
+        let unheard = modules.map(|module| module.unheard.load(Ordering::Relaxed));
+        unheard.sum()
+    }
+
     /// Returns how many events within `realloc` and `post-return` were not told, in all
     /// stores, as there was no room to keep them until they could be.
     #[must_use]

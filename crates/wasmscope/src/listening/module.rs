@@ -9,7 +9,7 @@ use crate::guest::{CompiledFunction, Origin};
 use crate::{Frame, FrameKind};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextRange};
 use wasmscope_instrument::{Map, hooks};
@@ -33,6 +33,8 @@ pub(super) struct ListenedModule {
     /// The compiled code of each probe.
     codes: Vec<TextRange>,
     original: Option<Original>,
+    /// Calls that nobody heard: too many others were open.
+    pub(super) unheard: AtomicU64,
     /// Which probes are wanted, 32 each.
     wanted: Box<[AtomicU32]>,
     /// The probes as the factory of [`super::Listening`] chose them.
@@ -92,6 +94,7 @@ impl ListenedModule {
             suffix: parts.suffix,
             memories: parts.memories,
             globals: parts.globals,
+            unheard: AtomicU64::new(0),
             wanted: all_wanted(probed.len()),
             probed,
             codes,
@@ -130,6 +133,7 @@ impl ListenedModule {
             suffix,
             memories: u32::from(has_memory),
             globals: 0,
+            unheard: AtomicU64::new(0),
             wanted: all_wanted(probed.len()),
             probed,
             codes,

@@ -10,8 +10,26 @@
 
 use super::module::Place;
 use super::store_calls::StoreCalls;
+use super::{Listening, current};
 use crate::Frame;
 use wasmscope_address::HostPc;
+use wasmtime::AsContextMut;
+
+impl Listening {
+    /// Returns the stacks of a store's stack-switching continuations that wait to be resumed,
+    /// in no order; of each the frames, newest first, with offsets and lines of the original.
+    /// Those of continuations that were suspended together are one stack.
+    ///
+    /// A continuation is known while a call that is listened to is open on it.
+    pub fn suspended<S>(&self, store: &mut S) -> Vec<Vec<Frame>>
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let store = store.as_context_mut();
+        current::with(store, |calls, _| calls.suspended()).unwrap_or_default()
+    }
+}
 
 impl StoreCalls {
     /// Returns the stack of each continuation that waits and has an open call, newest frame
