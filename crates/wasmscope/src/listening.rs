@@ -109,7 +109,7 @@ use wasmtime::{Engine, Linker, Module};
 /// - with [guarded exports](ListeningBuilder::guarded_exports), in synchronous stores,
 ///   before the embedder's call returns, with the real error;
 /// - with [`call_hook`](Self::call_hook) before the engine returns to the embedder, with
-///   [`Cause::Unknown`];
+///   [`Cause::Unknown`](wasmscope_listen::Cause::Unknown);
 /// - otherwise at the next event of the store that shows that the frames are gone, at the
 ///   latest when the store is dropped.
 ///

@@ -32,7 +32,7 @@ impl Listening {
     }
 
     /// As [`guard`](Self::guard), for guests that run on fibers. When the future is dropped
-    /// before it is done the calls are closed with [`Cause::FutureDropped`].
+    /// before it is done the calls are closed with [`Cause::FutureDropped`](wasmscope_listen::Cause::FutureDropped).
     ///
     /// # Errors
     ///

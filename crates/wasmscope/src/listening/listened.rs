@@ -46,11 +46,11 @@ impl Listened {
     /// exist or will, of functions for which `wanted` says so.
     ///
     /// From any thread, while guests run. An instance obeys with its store's next event, or
-    /// the next [`Listening::guard`]; with [`apply`](Self::apply) at once. Calls that are
+    /// the next [`Listening::guard`](super::Listening::guard); with [`apply`](Self::apply) at once. Calls that are
     /// open are closed as ever.
     ///
-    /// Does nothing unless the [`Listening`] was built with
-    /// [`switches`](ListeningBuilder::switches).
+    /// Does nothing unless the [`Listening`](super::Listening) was built with
+    /// [`switches`](super::ListeningBuilder::switches).
     pub fn switch(&self, wanted: impl Fn(&Definition) -> Option<bool>) {
         self.module.want(wanted);
         current::ask_for_attention();
