@@ -8,5 +8,6 @@
 mod call_graph;
 mod crashes;
 mod others;
+mod tasks;
 mod waiting;
 mod watched;
