@@ -20,6 +20,7 @@ use anyhow::Result;
 use sources::Sources;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::Arc;
+use std::time::Duration;
 use wasmscope::{Extent, Failure, Frame, profile};
 
 /// What is shown.
@@ -30,6 +31,18 @@ pub(crate) enum Account {
         /// The guest's name.
         guest: String,
         failure: Failure,
+        /// The program's exit status for it.
+        status: i32,
+    },
+    /// A guest does not end though its time is over.
+    Stuck {
+        /// The guest's name.
+        guest: String,
+        /// How long it was given.
+        after: Duration,
+        /// Where it is.
+        frames: Vec<Arc<Frame>>,
+        extent: Extent,
         /// The program's exit status for it.
         status: i32,
     },

@@ -9,14 +9,17 @@ use crate::progress::Progress;
 use crate::run::{Ending, Failures, Seen, Watch};
 use crate::waiting::{End, Running};
 use crate::{exit, terminal};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use std::io::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
-use wasmscope::{ExplainedGuest, Explainer};
+use wasmscope::{ExplainedGuest, Explainer, Extent, Frame, Walker};
 use wasmscope_coredump::CoreDump;
 
 /// How long a guest whose time is over has to come to the next loop or function.
 const TO_STOP: Duration = Duration::from_secs(2);
+/// How long its thread has to say where it is.
+const TO_ANSWER: Duration = Duration::from_secs(10);
 
 /// Runs the subcommand and returns the program's exit status.
 ///
@@ -66,10 +69,23 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
             if let Some(stopped) = running.wait_for_guest(TO_STOP) {
                 end = End::Guest(stopped);
             } else {
-                terminal::warning(&format!(
-                    "{}: it is in a function of the host, and its stack not known",
-                    file.name
-                ));
+                match where_it_is(plan, &file, &compiled, &running) {
+                    Ok((frames, extent)) => {
+                        let account = Account::Stuck {
+                            guest: file.name.clone(),
+                            after,
+                            frames,
+                            extent,
+                            status: exit::TIMEOUT,
+                        };
+                        backtrace::show(&account, &plan.show)?;
+                        return Ok(exit::TIMEOUT);
+                    }
+                    Err(error) => terminal::warning(&format!(
+                        "{}: it cannot be stopped where it is, and its stack is not known: {error:#}",
+                        file.name
+                    )),
+                }
             }
             Some(after)
         }
@@ -82,7 +98,9 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
         _ => exit::TIMEOUT,
     };
     let Some(Seen { failure, dumped }) = seen.filter(|_| end.is_run()) else {
-        return end.report(&file.name, plan.quiet, true);
+        return end.report(&file.name, plan.quiet, || {
+            compiled.guest(&file, plan.debug_file.as_deref())
+        });
     };
     let account = Account::Failure {
         guest: file.name.clone(),
@@ -101,6 +119,28 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
             Err(exit::with_status(exit::NOT_WRITTEN, message))
         }
     }
+}
+
+/// Asks a guest's thread where it is.
+fn where_it_is(
+    plan: &BacktracePlan,
+    file: &GuestFile,
+    compiled: &Compiled,
+    running: &Running<'_>,
+) -> Result<(Vec<Arc<Frame>>, Extent)> {
+    let thread = running
+        .thread()
+        .ok_or_else(|| anyhow!("its thread is not known"))?;
+    let failed = |error: wasmscope::Error| anyhow!("failed to {error}");
+    let walker = Walker::new().map_err(failed)?;
+    let guest = compiled.guest(file, plan.debug_file.as_deref())?;
+    let _guest = walker.register(guest).map_err(failed)?;
+    let backtrace = walker.capture_thread(thread, TO_ANSWER).map_err(failed)?;
+    let extent = match backtrace.end().is_whole() {
+        true => Extent::Whole,
+        false => Extent::Newest,
+    };
+    Ok((walker.name(&backtrace), extent))
 }
 
 /// Shows what is in a core dump.
@@ -126,11 +166,7 @@ fn register(
     compiled: &Compiled,
     explainer: &Explainer,
 ) -> Result<ExplainedGuest> {
-    let mut guest = compiled.describe(&file.name).bytes(file.bytes.clone());
-    if let Some(path) = &plan.debug_file {
-        let bytes = guest_file::read(path).context("--debug-file")?;
-        guest = guest.debug_bytes(bytes);
-    }
+    let guest = compiled.guest(file, plan.debug_file.as_deref())?;
     explainer
         .register(guest)
         .map_err(|error| anyhow!("failed to {error}"))

@@ -1,8 +1,9 @@
 //! The engine, and the guest compiled on it.
 
-use crate::guest_file::{GuestFile, Kind};
+use crate::guest_file::{self, GuestFile, Kind};
 use crate::settings::Settings;
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
+use std::path::Path;
 use wasmscope::Guest;
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, Module};
@@ -62,12 +63,22 @@ impl Compiled {
         }
     }
 
-    /// Describes it to who names its functions.
-    pub(crate) fn describe(&self, name: &str) -> Guest {
-        match self {
-            Self::Module(module) => Guest::module(name, module),
-            Self::Component(component) => Guest::component(name, component),
-        }
+    /// Describes it to who names its functions, with the DWARF of a second binary if there is
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// Names the second binary, when it cannot be read.
+    pub(crate) fn guest(&self, file: &GuestFile, debug_file: Option<&Path>) -> Result<Guest> {
+        let guest = match self {
+            Self::Module(module) => Guest::module(&*file.name, module),
+            Self::Component(component) => Guest::component(&*file.name, component),
+        };
+        let guest = guest.bytes(file.bytes.clone());
+        Ok(match debug_file {
+            Some(path) => guest.debug_bytes(guest_file::read(path).context("--debug-file")?),
+            None => guest,
+        })
     }
 }
 

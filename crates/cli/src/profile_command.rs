@@ -3,14 +3,14 @@
 
 use crate::args::ProfileArgs;
 use crate::engine::Compiled;
-use crate::guest_file::{self, GuestFile};
+use crate::guest_file::GuestFile;
 use crate::partial::Partial;
 use crate::plan::{GuestPlan, ProfilePlan};
 use crate::progress::Progress;
 use crate::run::Watch;
 use crate::waiting::Running;
 use crate::{table, terminal};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use std::io::{self, Write as _};
 use wasmscope::{Profile, Profiler, Registration};
 
@@ -50,7 +50,8 @@ fn profile(plan: &ProfilePlan, progress: &mut Progress) -> Result<i32> {
 
     let recording = profiler.take();
     progress.clear();
-    let status = match end.report(&file.name, plan.quiet, false) {
+    let guest = || compiled.guest(&file, plan.debug_file.as_deref());
+    let status = match end.report(&file.name, plan.quiet, guest) {
         Ok(status) => status,
         Err(error) => {
             if let Some(partial) = partial {
@@ -86,11 +87,7 @@ fn profiler(
     file: &GuestFile,
     compiled: &Compiled,
 ) -> Result<(Profiler, Registration)> {
-    let mut guest = compiled.describe(&file.name).bytes(file.bytes.clone());
-    if let Some(path) = &plan.debug_file {
-        let bytes = guest_file::read(path).context("--debug-file")?;
-        guest = guest.debug_bytes(bytes);
-    }
+    let guest = compiled.guest(file, plan.debug_file.as_deref())?;
     let profiler = Profiler::builder()
         .product(&file.name)
         .clock(plan.clock)

@@ -13,7 +13,7 @@ use crate::trace_file::TraceFile;
 use crate::waiting::Running;
 use anyhow::{Result, anyhow};
 use std::io::{self, Write as _};
-use wasmscope::{Listened, ListenedComponent, Listening};
+use wasmscope::{Guest, Listened, ListenedComponent, Listening};
 use wasmscope_listen::Definition;
 use wasmscope_trace::Tracer;
 use wasmtime::Engine;
@@ -73,7 +73,7 @@ fn trace(plan: &TracePlan, progress: &mut Progress) -> Result<i32> {
             listened.lost()
         ));
     }
-    let status = end.report(&file.name, plan.quiet, true)?;
+    let status = end.report(&file.name, plan.quiet, || Ok(listened.guest(&file.name)))?;
     finished.map_err(|error| exit::with_status(exit::NOT_WRITTEN, format!("failed to {error}")))?;
     Ok(status)
 }
@@ -110,6 +110,14 @@ impl Traced {
         match self {
             Self::Module(module) => Compiled::Module(module.module().clone()),
             Self::Component(component) => Compiled::Component(component.component().clone()),
+        }
+    }
+
+    /// Describes it as what it was before it got probes.
+    fn guest(&self, name: &str) -> Guest {
+        match self {
+            Self::Module(module) => Guest::listened(name, module),
+            Self::Component(component) => Guest::listened_component(name, component),
         }
     }
 

@@ -1,19 +1,22 @@
 //! Waits for what ends a run: the guest itself, a signal, or a time-out.
 
+use crate::backtrace::{self, Account};
 use crate::engine::Compiled;
-use crate::plan::GuestPlan;
+use crate::plan::{GuestPlan, ShowPlan};
 use crate::progress::Progress;
 use crate::run::{self, Ending, Watch};
 use crate::signals::{self, Interrupt};
 use crate::{duration, exit, terminal};
 use anyhow::{Result, anyhow};
+use std::cell::Cell;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
+use wasmscope::{Explainer, Guest, OsThread};
 
 /// What the main thread hears of.
 enum Event {
-    /// The guest now runs.
-    Started,
+    /// The guest now runs, on this thread.
+    Started(Option<OsThread>),
     End(End),
 }
 
@@ -30,6 +33,8 @@ pub(crate) struct Running<'a> {
     plan: &'a GuestPlan,
     name: &'a str,
     events: Receiver<Event>,
+    /// Where the guest runs, once it does.
+    thread: Cell<Option<OsThread>>,
 }
 
 impl<'a> Running<'a> {
@@ -52,13 +57,18 @@ impl<'a> Running<'a> {
         })?;
         let starts = sender.clone();
         let started = move || {
-            let _ = starts.send(Event::Started);
+            let _ = starts.send(Event::Started(OsThread::current().ok()));
         };
         let done = move |ending| {
             let _ = sender.send(Event::End(End::Guest(ending)));
         };
         run::start(plan, name, compiled, watch, progress.line(), started, done)?;
-        Ok(Self { plan, name, events })
+        Ok(Self {
+            plan,
+            name,
+            events,
+            thread: Cell::new(None),
+        })
     }
 
     /// Waits for the end, and draws meanwhile what `state` says of the run on the
@@ -71,7 +81,8 @@ impl<'a> Running<'a> {
             let pause = left.map_or(Progress::EVERY, |left| left.min(Progress::EVERY));
             match self.events.recv_timeout(pause) {
                 Ok(Event::End(end)) => return end,
-                Ok(Event::Started) => {
+                Ok(Event::Started(thread)) => {
+                    self.thread.set(thread);
                     progress.phase(&format!("running {}", self.name));
                     deadline = self
                         .plan
@@ -94,6 +105,11 @@ impl<'a> Running<'a> {
 }
 
 impl Running<'_> {
+    /// Returns the thread on which the guest runs, where that is known.
+    pub(crate) fn thread(&self) -> Option<OsThread> {
+        self.thread.get()
+    }
+
     /// Waits for the guest alone, for so long at most.
     pub(crate) fn wait_for_guest(&self, longest: Duration) -> Option<Ending> {
         let deadline = Instant::now() + longest;
@@ -115,28 +131,36 @@ impl End {
     }
 
     /// Says why the guest did not end well, if so, and returns the program's exit
-    /// status. The engine's backtrace is left out where the engine ran another module
-    /// than the one that people know.
+    /// status. When it failed its stack is shown, in terms of what `guest` returns.
     ///
     /// # Errors
     ///
     /// Why the guest did not run at all.
-    pub(crate) fn report(self, name: &str, quiet: bool, is_rewritten: bool) -> Result<i32> {
+    pub(crate) fn report(
+        self,
+        name: &str,
+        quiet: bool,
+        guest: impl FnOnce() -> Result<Guest>,
+    ) -> Result<i32> {
         match self {
             Self::Guest(Ending::NotRun(error)) => Err(error),
             Self::Guest(ending) => {
                 let status = ending.status();
                 if let Ending::Failed(error) = ending {
-                    if is_rewritten {
-                        // The backtrace has several lines; what it is of comes after.
-                        let causes = error.chain().map(ToString::to_string);
-                        let causes: Vec<_> = causes.filter(|cause| !cause.contains('\n')).collect();
-                        let causes = causes.join(": ");
-                        terminal::say(&format!("Error: failed to run {name}: {causes}"));
-                        return Ok(status);
+                    let explainer = Explainer::new();
+                    let known = guest().and_then(|guest| {
+                        let known = explainer.register(guest);
+                        known.map_err(|error| anyhow!("failed to {error}"))
+                    });
+                    if let Err(error) = &known {
+                        terminal::warning(&format!("{name}: its stack has no lines: {error:#}"));
                     }
-                    let error = error.context(format!("failed to run {name}"));
-                    terminal::say(&format!("Error: {error:?}"));
+                    let account = Account::Failure {
+                        guest: name.to_owned(),
+                        failure: explainer.explain(&error),
+                        status,
+                    };
+                    backtrace::show(&account, &ShowPlan::short())?;
                 }
                 Ok(status)
             }

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `guest` | the guest's name |
 //! | `status` | the program's exit status |
-//! | `cause` | `trap`, `exception` or `host` |
+//! | `cause` | `trap`, `exception`, `host`, or `timeout` for where a guest is that cannot be stopped |
 //! | `trap` | which trap, as wasmtime's `Trap` calls it; null of other causes |
 //! | `messages` | what the error and its causes say, outermost first |
 //! | `extent` | how much of the stack is known: `whole`, `newest`, `nothing` |
@@ -21,6 +21,7 @@
 //! null.
 
 use super::{Account, Held, Stack};
+use crate::duration;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::io::{self, Write};
@@ -53,6 +54,28 @@ pub(super) fn write(account: &Account, to: &mut impl Write) -> io::Result<()> {
                 frames: failure.frames(),
                 held: &[],
                 extent: Some(failure.extent()),
+            };
+            object(&head, "frames", to, |to| frames(&stack, to))?;
+        }
+        Account::Stuck {
+            guest,
+            after,
+            frames: stack,
+            extent: of,
+            status,
+        } => {
+            let head = json!({
+                "guest": guest,
+                "status": status,
+                "cause": "timeout",
+                "trap": null,
+                "messages": [format!("it does not end after {}", duration::show(*after))],
+                "extent": extent(Some(*of)),
+            });
+            let stack = Stack {
+                frames: stack,
+                held: &[],
+                extent: Some(*of),
             };
             object(&head, "frames", to, |to| frames(&stack, to))?;
         }

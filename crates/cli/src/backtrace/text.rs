@@ -4,6 +4,7 @@ use super::excerpt::{self, harmless};
 use super::folds::{Part, fold};
 use super::sources::Sources;
 use super::{Account, Held, Stack};
+use crate::duration;
 use crate::plan::ShowPlan;
 use anstyle::{AnsiColor, Style};
 use std::collections::HashSet;
@@ -29,6 +30,7 @@ pub(super) fn write(
     let mut page = Page {
         context: plan.context,
         full: plan.full,
+        hints: plan.hints,
         sources,
         seen: HashSet::new(),
         to,
@@ -42,6 +44,24 @@ pub(super) fn write(
                 frames: failure.frames(),
                 held: &[],
                 extent: Some(failure.extent()),
+            })?;
+        }
+        Account::Stuck {
+            guest,
+            after,
+            frames,
+            extent,
+            ..
+        } => {
+            let (guest, after) = (harmless(guest), duration::show(*after));
+            writeln!(
+                page.to,
+                "{ERROR}error:{ERROR:#} {guest} does not end after {after}; it is here:"
+            )?;
+            page.stack(&Stack {
+                frames,
+                held: &[],
+                extent: Some(*extent),
             })?;
         }
         Account::Dump { guest, threads } => {
@@ -78,6 +98,7 @@ type Spot = (Option<Arc<str>>, Option<FuncIndex>, Option<WasmOffset>);
 struct Page<'a, W> {
     context: Option<u32>,
     full: bool,
+    hints: bool,
     sources: Sources<'a>,
     /// Places whose source was shown.
     seen: HashSet<Spot>,
@@ -110,10 +131,13 @@ impl<W: Write> Page<'_, W> {
                         1 => "function".to_owned(),
                         many => format!("{many} functions"),
                     };
+                    let hint = match self.hints {
+                        true => "; --full shows them",
+                        false => "",
+                    };
                     writeln!(
                         self.to,
-                        "   {DIM}... {frames} more frames of the same {functions}; --full shows \
-                         them ...{DIM:#}"
+                        "   {DIM}... {frames} more frames of the same {functions}{hint} ...{DIM:#}"
                     )?;
                 }
             }

@@ -30,6 +30,8 @@ pub(crate) struct ShowPlan {
     pub(crate) color: ColorChoice,
     /// Whether long recursions are shown frame by frame.
     pub(crate) full: bool,
+    /// Whether flags that would show more are mentioned.
+    pub(crate) hints: bool,
     /// How many lines are shown around each; none when no source is.
     pub(crate) context: Option<u32>,
     pub(crate) source_dirs: Vec<SourceDir>,
@@ -68,6 +70,7 @@ impl BacktracePlan {
                 format: args.format,
                 color,
                 full: args.full,
+                hints: true,
                 context: (!args.no_source).then_some(args.context),
                 source_dirs: dirs.collect::<Result<_>>()?,
             },
@@ -77,5 +80,20 @@ impl BacktracePlan {
             modules: args.modules,
             quiet: args.quiet,
         })
+    }
+}
+
+impl ShowPlan {
+    /// Returns how a stack is shown that nobody asked for: on standard error, without source.
+    pub(crate) fn short() -> Self {
+        Self {
+            output: None,
+            format: StackFormat::Text,
+            color: ColorChoice::Auto,
+            full: false,
+            hints: false,
+            context: None,
+            source_dirs: Vec::new(),
+        }
     }
 }

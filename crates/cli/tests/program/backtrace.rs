@@ -1,11 +1,13 @@
 //! `wasmscope backtrace`: whole stacks with their source, and the guest none the wiser.
 
 use crate::core_dumps::engine_s_dump;
+use crate::ends::BLOCKED;
 use crate::program::{Place, Ran, finish};
 use crate::system::open_terminal;
 use serde_json::Value;
 use std::fs;
 use std::io::Read;
+use std::process::Stdio;
 
 /// Fails in the third of three functions; says nothing of its second.
 pub(crate) const DIVIDE: &str = r#"(module
@@ -331,6 +333,55 @@ fn a_guest_whose_time_is_over() {
         ran.stderr
     );
     assert!(ran.stderr.contains("0: spin") && ran.stderr.contains("> 3 |     (loop $again"));
+}
+
+/// A guest that waits in a function of the host cannot be stopped; its thread can be asked.
+#[test]
+fn a_guest_that_is_stuck_in_the_host() {
+    let place = Place::new();
+    place.write("wait.wat", BLOCKED);
+    let run = |more: &str| {
+        let arguments = format!("--timeout 200ms {more} wait.wat");
+        let arguments: Vec<&str> = arguments.split_whitespace().collect();
+        let mut command = place.command_of("backtrace", &arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        // Open, and nothing ever comes.
+        let stdin = child.stdin.take();
+        let ran = finish(child);
+        drop(stdin);
+        assert_eq!(ran.status, 124, "{}", ran.stderr);
+        ran
+    };
+    // The line that has the call.
+    let line = BLOCKED.lines().position(|line| line.contains("call $read"));
+    let line = line.unwrap() + 1;
+    let ran = run("--no-source");
+    let lines: Vec<&str> = ran.stderr.lines().collect();
+    assert_eq!(
+        lines[0],
+        "error: wait.wat does not end after 200 ms; it is here:"
+    );
+    assert_eq!(lines[1], " 0: wasi_snapshot_preview1::fd_read  (host)");
+    assert!(
+        lines[2].starts_with(" 1: wait  wait.wat+0x"),
+        "{}",
+        lines[2]
+    );
+    assert!(lines[3].starts_with(&format!("       at ./wait.wat:{line}:")));
+    assert_eq!(lines.len(), 4, "{}", ran.stderr);
+
+    let json = document(&run("--format json"));
+    assert_eq!(
+        (&json["cause"], &json["extent"]),
+        (&"timeout".into(), &"whole".into())
+    );
+    assert_eq!(
+        (&json["status"], &json["trap"]),
+        (&124.into(), &Value::Null)
+    );
+    assert_eq!(json["frames"][0]["name"], "wasi_snapshot_preview1::fd_read");
+    assert_eq!(json["frames"][1]["source"][0]["line"], line);
+    assert_eq!(json["frames"].as_array().unwrap().len(), 2);
 }
 
 #[test]

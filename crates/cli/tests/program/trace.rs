@@ -227,9 +227,16 @@ fn files_that_a_guest_opens_are_named() {
         "{}",
         lines[6]
     );
-    // The trace was the backtrace.
-    assert_eq!(lines.len(), 8, "{}", ran.stderr);
-    assert!(lines[7].starts_with(&format!("Error: failed to run reads.wat: {error}")));
+    assert!(lines[7].starts_with(&format!("error: reads.wat failed: {error}")));
+    let stack = [
+        " 0: wasi_snapshot_preview1::path_open  (host)",
+        " 1: main  reads.wat+0x",
+        "       at ./reads.wat:",
+    ];
+    assert_eq!(lines.len(), 8 + stack.len(), "{}", ran.stderr);
+    for (line, begin) in lines[8..].iter().zip(stack) {
+        assert!(line.starts_with(begin), "{line}");
+    }
 }
 
 #[test]
@@ -369,6 +376,35 @@ fn an_exit_closes_every_call_and_passes_through() {
     );
 }
 
+/// Checks the stack that `trap.wasm` leaves when it fails: the original's, also where it ran with
+/// probes, in lines of `trap.c`.
+pub(crate) fn check_stack(ran: &Ran, way: &str) {
+    let (_, stack) = ran.stderr.split_once("error: trap.wasm failed: ").unwrap();
+    let lines: Vec<&str> = stack.lines().skip(1).collect();
+    let fails = match way {
+        // The engine traps where the branch is that leads to nothing but a trap.
+        "" | "unreachable" => 42,
+        "oob" => 30,
+        "divide" => 35,
+        "signature" => 40,
+        _ => panic!("{way}"),
+    };
+    let expected = [
+        ("level_three", fails),
+        ("level_two", 49),
+        ("level_one", 53),
+        ("main", 60),
+    ];
+    for (number, (function, line)) in expected.into_iter().enumerate() {
+        let frame = format!(" {number}: {function}  trap.wasm+0x");
+        assert!(lines[2 * number].starts_with(&frame), "{}", ran.stderr);
+        let place = format!("       at /wasmscope/guests/src/c/trap.c:{line}:");
+        assert!(lines[2 * number + 1].starts_with(&place), "{}", ran.stderr);
+    }
+    let oldest = " 7: _start.command_export  trap.wasm+0x";
+    assert!(lines[13].starts_with(oldest), "{}", ran.stderr);
+}
+
 #[test]
 fn a_trap_closes_every_call_with_its_cause() {
     let place = Place::new();
@@ -381,6 +417,7 @@ fn a_trap_closes_every_call_with_its_cause() {
         let ran = place.trace(&format!("-o t.jsonl @trap.wasm 1{argument}"));
         assert_eq!(ran.status, 134, "{}", ran.stderr);
         assert_eq!(ran.stdout, "trap 05f5e1b08c38550f\n");
+        check_stack(&ran, argument.trim());
         let events = events(&place.path("t.jsonl"));
         assert!(events.causes[cause] >= 3, "{:?}", events.causes);
         assert_eq!(events.ends("abort"), events.causes[cause]);
