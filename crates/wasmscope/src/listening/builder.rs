@@ -97,7 +97,8 @@ impl ListeningBuilder {
                 switches: self.switches,
                 guarded_exports: self.guarded_exports,
                 exit_status: self.exit_status,
-                next_key: AtomicU64::new(0),
+                // Nor what its hooks know a module by.
+                next_key: AtomicU64::new(random()),
                 modules: Mutex::default(),
                 components: Mutex::default(),
                 component_memory: self.component_memory,

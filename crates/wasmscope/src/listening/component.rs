@@ -14,26 +14,26 @@
 mod anchor;
 mod attach;
 mod awaited;
+mod candidates;
 mod deferred;
 mod definition;
 mod hooks;
 
 pub(super) use awaited::Awaited;
+pub(super) use candidates::Candidates;
 
 use super::binary::Binary;
 use super::module::{ListenedModule, Parts};
 use super::{Listening, Shared, can_be_heard};
 use crate::Error;
 use crate::guest::{Bytes, Compiled, CompiledFunction, Origin};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmscope_address::ModuleIndex;
 use wasmscope_instrument::Options;
-use wasmscope_instrument::component::{
-    self as instrument, Candidate, Direction, Instantiation, RewrittenModule,
-};
+use wasmscope_instrument::component::{self as instrument, Instantiation, RewrittenModule};
 use wasmscope_listen::{Definition, Factory};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{AsContextMut, Engine};
@@ -249,27 +249,7 @@ fn compile(
 ) -> Result<ListenedComponent, Error> {
     let bytes = Arc::new(bytes);
     let original = instrument::Component::parse((*bytes).as_ref())?;
-    let core: Vec<Vec<Arc<Definition>>> = original
-        .modules()
-        .iter()
-        .map(|nested| super::definition::of(&nested.module))
-        .collect();
-    let functions = definition::of(&original);
-    let lowered = original.functions().iter().filter_map(|function| {
-        (function.direction == Direction::Import).then(|| {
-            Some((
-                function.interface.as_deref().unwrap_or("$root"),
-                &**function.name.as_ref()?,
-            ))
-        })?
-    });
-    let lowered: HashSet<(&str, &str)> = lowered.collect();
-    // An import of a module by the name of one of the component is that one. What is of no
-    // interface goes by `$root` in core modules.
-    let is_lowered = |definition: &Definition| {
-        let import = definition.import.as_ref();
-        import.is_some_and(|import| lowered.contains(&(&*import.module, &*import.name)))
-    };
+    let candidates = Candidates::of(&original);
     let options = Options {
         suffix: shared.suffix.to_string(),
         key,
@@ -277,14 +257,8 @@ fn compile(
         expose: true,
         ..Options::default()
     };
-    let rewritten = original.rewrite(&options, &|candidate| match candidate {
-        Candidate::Core { module, function } => core
-            .get(module)
-            .and_then(|definitions| definitions.get(function.0 as usize))
-            .is_some_and(|definition| !is_lowered(definition) && probed(definition)),
-        Candidate::Function(function) => functions
-            .get(function)
-            .is_some_and(|definition| probed(definition)),
+    let rewritten = original.rewrite(&options, &|candidate| {
+        candidates.is_probed(candidate, &probed)
     })?;
     let component = Component::new(engine, &rewritten.wasm).map_err(Error::Engine)?;
 
@@ -318,7 +292,7 @@ fn compile(
                     suffix: Arc::clone(&shared.suffix),
                     memories: nested.module.memories(),
                     globals: nested.module.globals(),
-                    definitions: core[module.index].clone(),
+                    definitions: candidates.core[module.index].clone(),
                     probed: module.probes,
                     map: module.map,
                 };
@@ -333,7 +307,10 @@ fn compile(
                 let has_memory =
                     |function: &usize| original.functions()[*function].memory.is_some();
                 let probes = wrapped.iter().zip(own).filter_map(|(function, code)| {
-                    Some((Arc::clone(&functions[*function]), binary.code_of(code)?))
+                    Some((
+                        Arc::clone(&candidates.functions[*function]),
+                        binary.code_of(code)?,
+                    ))
                 });
                 let module = ListenedModule::around(
                     &binary,
