@@ -22,7 +22,7 @@ use std::ffi::{CStr, c_int, c_long, c_void};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmscope_sample::{
     Clock, FrameKind, HostFrames, Options, OsThread, Rate, Sample, Sampler, Sink, StackEnd,
     ThreadCapture, ThreadId, ThreadReport,
@@ -375,6 +375,9 @@ fn host_deep(depth: u32, inner: &dyn Fn()) -> u32 {
     std::hint::black_box(host_deep(std::hint::black_box(depth - 1), inner)) + 1
 }
 
+/// Longer than anything here takes: only what never happens gets there.
+const LONG: Duration = Duration::from_secs(600);
+
 /// What threads answered that were asked for their stacks.
 #[derive(Default)]
 struct Answers {
@@ -403,7 +406,7 @@ fn ask(
     while !stop.load(Ordering::Relaxed) {
         let threads = threads.lock().expect("no panic").clone();
         for thread in threads {
-            let within = Duration::from_secs(10);
+            let within = LONG;
             match capture.capture(thread, &code, 1 << 16, within, &mut frames) {
                 Ok(_) => answers.count.fetch_add(1, Ordering::Relaxed),
                 Err(wasmscope_sample::Error::ThreadGone { .. }) => continue,
@@ -453,9 +456,9 @@ fn the_handler_neither_allocates_nor_locks() {
                         threads.lock().expect("no panic").push(here);
                         // A number of samples, not a time: machines differ.
                         let enough = before + 600;
-                        let mut rounds = 0;
+                        let begin = Instant::now();
                         while (HANDLED.load(Ordering::Relaxed) < enough || !answers.suffice())
-                            && rounds < 100_000
+                            && begin.elapsed() < LONG
                         {
                             jit.run(DEPTH, 50_000);
                             jit.run(3, 50_000);
@@ -463,7 +466,6 @@ fn the_handler_neither_allocates_nor_locks() {
                             // Interrupted in the allocator, whose lock is held.
                             let bytes: Vec<_> = (1..50).map(|n| vec![0u8; n * 64]).collect();
                             std::hint::black_box(bytes);
-                            rounds += 1;
                         }
                         threads.lock().expect("no panic").retain(|one| *one != here);
                         drop(guard);

@@ -14,14 +14,20 @@ use jit::Jit;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Barrier, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wasmscope_sample::{
     CodeMap, End, Error, Frame, FrameKind, Options, OsThread, Rate, Sample, Sampler, Sink,
     ThreadCapture, ThreadId, ThreadReport,
 };
 
-/// Far more than any answer takes; a test that waits so long has failed.
-const LONG: Duration = Duration::from_secs(20);
+/// Far more than any answer takes, on a machine as busy as may be; a test that waits so long
+/// has failed.
+const LONG: Duration = Duration::from_secs(600);
+
+/// Panics when `begin` is so long ago.
+fn be_patient(begin: Instant, what: &str) {
+    assert!(begin.elapsed() < LONG, "there is still not: {what}");
+}
 
 struct Asking {
     capture: ThreadCapture,
@@ -102,8 +108,11 @@ fn a_guest_s_stack_is_whole_at_any_instruction() {
             }
         }
     });
+    // Until it was met in both: how often depends on who runs when.
+    let begin = Instant::now();
     let (mut whole, mut between) = (0, 0);
-    while whole < 1000 {
+    while whole < 1000 || between == 0 {
+        be_patient(begin, "1000 whole stacks and one while it goes down or up");
         let (frames, end) = asking.stack(thread, LONG).expect("answers");
         match is_run_of(&jit, &frames, end, DEPTH) {
             guest if guest == DEPTH + 1 => whole += 1,
@@ -112,7 +121,6 @@ fn a_guest_s_stack_is_whole_at_any_instruction() {
     }
     stop.store(true, Ordering::Relaxed);
     joined.join().expect("no panic");
-    assert!(between > 0, "also while it goes down and up");
 }
 
 #[test]
@@ -120,22 +128,37 @@ fn deep_stacks_have_room() {
     const DEPTH: usize = 50_000;
     let jit = Arc::new(Jit::new());
     let asking = Asking::new(&[&jit]);
+    let stop = Arc::new(AtomicBool::new(false));
     let (thread, joined) = start({
-        let jit = jit.clone();
-        move || jit.run(DEPTH as u32, 3_000_000_000)
+        let (jit, stop) = (jit.clone(), stop.clone());
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                jit.run(DEPTH as u32, 100_000_000);
+            }
+        }
     });
+    let begin = Instant::now();
     loop {
+        be_patient(begin, "a whole stack");
         let (frames, end) = asking.stack(thread, LONG).expect("answers");
         if is_run_of(&jit, &frames, end, DEPTH) == DEPTH + 1 {
             break;
         }
     }
+    // It may be between two runs, where there are not as many as are asked for.
     let mut frames = Vec::new();
-    let end = asking
-        .capture
-        .capture(thread, &asking.code, 100, LONG, &mut frames)
-        .expect("answers");
-    assert_eq!((frames.len(), end), (100, End::Stopped), "as many as asked");
+    loop {
+        be_patient(begin, "a stack of as many as asked for");
+        let end = asking
+            .capture
+            .capture(thread, &asking.code, 100, LONG, &mut frames)
+            .expect("answers");
+        match frames.len() {
+            100 if end == End::Stopped => break,
+            fewer => assert!(fewer <= 100 && end == End::Root, "{fewer} {end:?}"),
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
     joined.join().expect("no panic");
 }
 
@@ -214,10 +237,15 @@ fn a_thread_that_is_gone_is_an_error() {
 #[test]
 fn threads_that_end_meanwhile_are_gone_or_answer() {
     let asking = Asking::new(&[]);
-    let (mut answered, mut gone) = (0, 0);
-    for round in 0..300u64 {
+    let (mut answered, mut gone) = (0u64, 0u64);
+    let begin = Instant::now();
+    // Each lives longer than the one before: until one lives long enough to be asked.
+    let mut life = 0;
+    while gone < 300 || answered == 0 {
+        be_patient(begin, "a thread that answers");
+        life += 1000;
         let (thread, joined) = start(move || {
-            for turn in 0..round * 1000 {
+            for turn in 0..life {
                 std::hint::black_box(turn);
             }
         });
@@ -236,8 +264,6 @@ fn threads_that_end_meanwhile_are_gone_or_answer() {
         }
         joined.join().expect("no panic");
     }
-    assert!(answered > 0);
-    assert_eq!(gone, 300);
 }
 
 /// Blocks or unblocks the signal on the calling thread.
@@ -340,7 +366,9 @@ fn many_ask_many_beside_a_sampler() {
                 let threads = threads.clone();
                 let (asking, jit, whole) = (&asking, &jit, &whole);
                 scope.spawn(move || {
+                    let begin = Instant::now();
                     for turn in first.. {
+                        be_patient(begin, "whole stacks enough");
                         let thread = threads[turn % threads.len()];
                         let (frames, end) = asking.stack(thread, LONG).expect("answers");
                         if is_run_of(jit, &frames, end, DEPTH) == DEPTH + 1 {

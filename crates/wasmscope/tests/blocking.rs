@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+#[path = "support/patience.rs"]
+mod patience;
+
+use patience::Patience;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -68,17 +72,25 @@ fn tokio_s_timers_and_sockets_work_on_sampled_threads() {
                 });
             }
         });
+        let sampled = profiler.clone();
         let client = tokio::spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
-            for byte in 0..50 {
+            let mut echoed = 0;
+            // A busy machine merges ticks into one sample: until there are enough.
+            let kept = || sampled.snapshot().profile().accounting().unwrap().kept;
+            let patience = Patience::for_what("a hundred samples of the workers");
+            while echoed < 50 || kept() <= 100 {
+                patience.check();
+                let byte = echoed as u8;
                 stream.write_u8(byte).await.unwrap();
                 assert_eq!(stream.read_u8().await.unwrap(), byte);
+                echoed += 1;
             }
-            50
+            echoed
         });
         client.await.unwrap()
     });
-    assert_eq!(echoed, 50);
+    assert!(echoed >= 50);
     drop(runtime);
     let accounting = profiler.take_profile().accounting().unwrap();
     assert!(accounting.kept > 100, "they were sampled: {accounting:?}");
@@ -122,7 +134,8 @@ fn a_wasi_guest_that_sleeps_does_what_it_does_unsampled() {
     assert_eq!(sampled, unsampled);
 
     let profile = profiler.take_profile();
-    let asleep = profile
+    // By weight: a sample of a busy machine's stands for many ticks.
+    let asleep: Duration = profile
         .samples()
         .filter(|sample| {
             sample
@@ -134,6 +147,11 @@ fn a_wasi_guest_that_sleeps_does_what_it_does_unsampled() {
                     function.category == Category::Wasi && function.name.ends_with("poll_oneoff")
                 })
         })
-        .count();
-    assert!(asleep > 20, "{asleep} of {:?}", profile.total());
+        .map(|sample| sample.weight)
+        .sum();
+    assert!(
+        asleep > Duration::from_millis(4),
+        "{asleep:?} of {:?}",
+        profile.total()
+    );
 }

@@ -83,38 +83,51 @@ fn tokio_server_gives_each_tenant_its_own() {
 fn on_demand_captures_what_it_is_asked_for() {
     let scratch = Scratch::new("demand");
     let path = scratch.path("capture.pb.gz");
-    on_demand::run(Duration::from_millis(500), &path).unwrap();
-    let profile = pprof::read(&std::fs::read(&path).unwrap()).unwrap();
-    let named = |wanted: &str| {
-        profile
-            .functions()
-            .any(|(_, function)| function.name == wanted)
-    };
-    assert!(named("parse") && named("render"));
-    assert!(profile.total().count > 50, "{:?}", profile.total());
+    // On a busy machine the guests run for a part of it: until there are samples enough.
+    for half_seconds in [1, 4, 16, 64] {
+        on_demand::run(half_seconds * Duration::from_millis(500), &path).unwrap();
+        let profile = pprof::read(&std::fs::read(&path).unwrap()).unwrap();
+        let named = |wanted: &str| {
+            profile
+                .functions()
+                .any(|(_, function)| function.name == wanted)
+        };
+        if profile.total().count > 50 {
+            assert!(named("parse") && named("render"));
+            return;
+        }
+    }
+    panic!("hardly a sample in half a minute");
 }
 
 #[test]
 fn stuck_or_crashed_says_where_the_guest_is() {
     const CHILD: &str = "WASMSCOPE_EXAMPLE_CHILD";
-    if std::env::var_os(CHILD).is_some() {
-        stuck_or_crashed::run(Duration::from_millis(100), "panic").unwrap();
+    if let Ok(millis) = std::env::var(CHILD) {
+        let limit = Duration::from_millis(millis.parse().unwrap());
+        stuck_or_crashed::run(limit, "panic").unwrap();
         return;
     }
     let test = "stuck_or_crashed_says_where_the_guest_is";
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", test, "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    assert!(!output.status.success(), "the panic goes on");
-    let said = String::from_utf8_lossy(&output.stderr);
-    for expected in [
-        "wasmscope: request 1 has taken ",
-        "    plugin!spin (",
-        "wasmscope: a panic on thread ",
-        "    plugin!lookup (function ",
-    ] {
-        assert!(said.contains(expected), "{expected}: {said}");
+    // On a busy machine the guest may not have come to its loop when its time is over.
+    for millis in ["100", "1000", "30000"] {
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", test, "--nocapture"])
+            .env(CHILD, millis)
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "the panic goes on");
+        let said = String::from_utf8_lossy(&output.stderr);
+        for expected in [
+            "wasmscope: request 1 has taken ",
+            "wasmscope: a panic on thread ",
+            "    plugin!lookup (function ",
+        ] {
+            assert!(said.contains(expected), "{expected}: {said}");
+        }
+        if said.contains("    plugin!spin (") {
+            return;
+        }
     }
+    panic!("where it spins is never said");
 }

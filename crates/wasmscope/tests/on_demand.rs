@@ -5,10 +5,13 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #[path = "support/call_graph.rs"]
 mod call_graph;
+#[path = "support/patience.rs"]
+mod patience;
 
 use call_graph::CallGraph;
+use patience::Patience;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use wasmscope::profile::{Category, Profile};
@@ -80,8 +83,11 @@ fn run_with_epochs(
     linker.func_wrap("host", "call", |x: i32| x).unwrap();
     let mut store = Store::new(&engine, ());
     store.set_epoch_deadline(1);
+    let sampled = Arc::new(AtomicU64::new(0));
+    let samples = sampled.clone();
     store.epoch_deadline_callback(move |context| {
         sample(context);
+        sampled.fetch_add(1, Ordering::Relaxed);
         Ok(UpdateDeadline::Continue(1))
     });
     let run = linker
@@ -97,8 +103,13 @@ fn run_with_epochs(
                 engine.increment_epoch();
             }
         });
-        for _ in 0..20 {
+        // So many calls, and more where the other thread does not come to run.
+        let patience = Patience::for_what("enough epochs");
+        let mut calls = 0;
+        while calls < 20 || samples.load(Ordering::Relaxed) <= 20 {
+            patience.check();
             run.call(&mut store, 20_000).unwrap();
+            calls += 1;
         }
         stop.store(true, Ordering::Relaxed);
     });

@@ -325,7 +325,7 @@ fn a_guest_whose_time_is_over() {
     let place = Place::new();
     let spin = "(module\n  (func $spin (export \"_start\")\n    (loop $again (br $again))))\n";
     place.write("spin.wat", spin);
-    let ran = backtrace(&place, "--timeout 200ms spin.wat");
+    let ran = backtrace(&place, "--timeout 2s spin.wat");
     assert_eq!(ran.status, 124, "{}", ran.stderr);
     assert!(
         ran.stderr.contains("wasm trap: interrupt"),

@@ -47,10 +47,10 @@ fn after_an_exit() {
 fn after_a_time_out() {
     let place = Place::new();
     place.write("spin.wat", FOREVER);
-    let ran = place.run("--timeout 300ms spin.wat");
+    let ran = place.run("--timeout 2s spin.wat");
     assert_eq!(ran.status, 124, "{}", ran.stderr);
     assert!(
-        ran.stderr.contains("spin.wat: ended after 300 ms"),
+        ran.stderr.contains("spin.wat: ended after 2.00 s"),
         "{}",
         ran.stderr
     );
@@ -115,7 +115,7 @@ fn a_guest_that_is_stuck_in_a_host_call_keeps_nobody() {
         let place = Place::new();
         place.write("wait.wat", BLOCKED);
         let timeout = if ending == "timeout" {
-            "--timeout 300ms "
+            "--timeout 2s "
         } else {
             ""
         };

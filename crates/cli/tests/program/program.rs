@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use wasmscope::Profile;
 
 /// Longer than anything here takes, on any machine; only a test that hangs gets there.
-pub(crate) const LONG: Duration = Duration::from_secs(120);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// What the program said and left.
 #[derive(Debug)]

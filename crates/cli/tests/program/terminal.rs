@@ -14,7 +14,8 @@ fn drawn(arguments: &[&str], variables: &[(&str, &str)], columns: u16) -> String
     let mut command = place.command(arguments);
     command
         .arg(guest("sleep.wasm"))
-        .arg("30")
+        // More than a second: the line is drawn each fifth of it.
+        .arg("150")
         .stdout(Stdio::null())
         .stderr(theirs);
     command

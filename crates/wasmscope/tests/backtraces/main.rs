@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod counting;
+#[path = "../support/patience.rs"]
+#[expect(dead_code, reason = "nothing is waited for in a loop")]
+mod patience;
 mod same;
 mod seen;
 mod settings;

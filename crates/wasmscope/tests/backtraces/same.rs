@@ -1,8 +1,8 @@
 //! The same stack from a host function, from a signal there, and from the trap that follows.
 
+use crate::patience::LONG;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use wasmscope::{Explainer, Frame, FrameKind, Guest, OsThread, Walker};
 use wasmtime::{Engine, Linker, Module, Store};
 
@@ -47,9 +47,7 @@ fn from_a_host_function_a_signal_and_a_trap() {
     let asking = walker.clone();
     let other = std::thread::spawn(move || {
         for thread in asked {
-            let backtrace = asking
-                .capture_thread(thread, Duration::from_secs(20))
-                .unwrap();
+            let backtrace = asking.capture_thread(thread, LONG).unwrap();
             answer.send(places(&asking.name(&backtrace))).unwrap();
         }
     });

@@ -8,6 +8,8 @@
 mod call_graph;
 mod crashes;
 mod others;
+#[path = "../support/patience.rs"]
+mod patience;
 mod tasks;
 mod waiting;
 mod watched;
