@@ -44,10 +44,8 @@
 //! [`events`](crate::Options::events), [guards](crate::Options::guarded) or
 //! [`switches`](crate::Options::switches) in components.
 //!
-//! Events that are deferred wait for the next event of the same component. If there is
-//! none, they are not told: the clean-up behind the last call of all, for one. Functions
-//! that are built in, such as `task.return`, have probes where a core module imports them,
-//! as core functions.
+//! Functions that are built in, such as `task.return`, have probes where a core module
+//! imports them, as core functions.
 
 mod added;
 mod canonical;

@@ -1,8 +1,8 @@
 //! The core modules that are added to a component.
 //!
 //! ```text
-//!    events     one for each component instance: whether calls out are forbidden, and the
-//!               events that happened while they were
+//!    events     one for each component instance: a memory that says whether calls out are
+//!               forbidden, and keeps the events that happened while they were
 //!    hooks      one for each instance with probes: what its module imports as hooks; tells
 //!               the host, or keeps the event
 //!    quiet      in front of what is called where calls out are forbidden
@@ -12,12 +12,12 @@
 
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind,
-    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection, MemArg,
-    MemorySection, MemoryType, Module, RefType, StartSection, TableSection, TableType, TypeSection,
-    ValType,
+    ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection,
+    InstructionSink, MemArg, MemorySection, MemoryType, Module, RefType, StartSection,
+    TableSection, TableType, TypeSection, ValType,
 };
 
-use super::deferred::{HEAD, ROOM};
+use super::deferred::{HEAD, LOST, MEMORY, QUIET, RECORDS, STATE};
 use super::interface::{self, Import, LOOK};
 use crate::hooks::{Hook, UNATTACHED};
 
@@ -32,25 +32,22 @@ pub(super) mod name {
     /// The functions that others stand in front of.
     pub(crate) const INNER: &str = "inner";
     pub(crate) const MEMORY: &str = "memory";
-    pub(crate) const STATE: &str = "state";
-    pub(crate) const LOST: &str = "lost";
     pub(crate) const NEXT: &str = "next";
     pub(crate) const LOOK: &str = "look";
     pub(crate) const FUNCTION: &str = "function";
 }
 
-/// The bit of the state that is set while calls out are forbidden. The others are how many
-/// bytes of events are kept.
-const QUIET: i32 = 1;
-
-const STATE_TYPE: GlobalType = GlobalType {
+const NUMBER_TYPE: GlobalType = GlobalType {
     val_type: ValType::I32,
     mutable: true,
     shared: false,
 };
-const LOST_TYPE: GlobalType = GlobalType {
-    val_type: ValType::I64,
-    ..STATE_TYPE
+const MEMORY_TYPE: MemoryType = MemoryType {
+    minimum: (MEMORY >> 16) as u64,
+    maximum: Some((MEMORY >> 16) as u64),
+    memory64: false,
+    shared: false,
+    page_size_log2: None,
 };
 const LOOK_TABLE: TableType = TableType {
     element_type: RefType::FUNCREF,
@@ -71,24 +68,13 @@ fn at(offset: u32, align: u32) -> MemArg {
 /// Makes the module of events. The instances of hooks beside it take numbers from `first` on.
 pub(super) fn events(first: u32) -> Vec<u8> {
     let mut memories = MemorySection::new();
-    let pages = u64::from(ROOM >> 16);
-    memories.memory(MemoryType {
-        minimum: pages,
-        maximum: Some(pages),
-        memory64: false,
-        shared: false,
-        page_size_log2: None,
-    });
+    memories.memory(MEMORY_TYPE);
     let mut globals = GlobalSection::new();
-    globals.global(STATE_TYPE, &ConstExpr::i32_const(0));
-    globals.global(LOST_TYPE, &ConstExpr::i64_const(0));
-    globals.global(STATE_TYPE, &ConstExpr::i32_const(first.cast_signed()));
+    globals.global(NUMBER_TYPE, &ConstExpr::i32_const(first.cast_signed()));
     let mut exports = ExportSection::new();
     exports
         .export(name::MEMORY, ExportKind::Memory, 0)
-        .export(name::STATE, ExportKind::Global, 0)
-        .export(name::LOST, ExportKind::Global, 1)
-        .export(name::NEXT, ExportKind::Global, 2);
+        .export(name::NEXT, ExportKind::Global, 0);
     let mut module = Module::new();
     module
         .section(&memories)
@@ -99,11 +85,9 @@ pub(super) fn events(first: u32) -> Vec<u8> {
 
 /// Globals of the module of hooks.
 mod global {
-    pub(super) const STATE: u32 = 0;
-    pub(super) const LOST: u32 = 1;
-    pub(super) const NEXT: u32 = 2;
-    pub(super) const NUMBER: u32 = 3;
-    pub(super) const LOOKS: u32 = 4;
+    pub(super) const NEXT: u32 = 0;
+    pub(super) const NUMBER: u32 = 1;
+    pub(super) const LOOKS: u32 = 2;
 }
 
 /// Makes the module of hooks for modules that were rewritten with this suffix.
@@ -119,25 +103,13 @@ pub(super) fn hooks(key: u64, suffix: &str) -> Vec<u8> {
     let nothing = types.len();
     types.ty().function([], []);
     imports
-        .import(name::EVENTS, name::STATE, STATE_TYPE)
-        .import(name::EVENTS, name::LOST, LOST_TYPE)
-        .import(name::EVENTS, name::NEXT, STATE_TYPE)
-        .import(
-            name::EVENTS,
-            name::MEMORY,
-            MemoryType {
-                minimum: u64::from(ROOM >> 16),
-                maximum: None,
-                memory64: false,
-                shared: false,
-                page_size_log2: None,
-            },
-        );
+        .import(name::EVENTS, name::NEXT, NUMBER_TYPE)
+        .import(name::EVENTS, name::MEMORY, MEMORY_TYPE);
     let mut tables = TableSection::new();
     tables.table(LOOK_TABLE);
     let mut globals = GlobalSection::new();
-    globals.global(STATE_TYPE, &ConstExpr::i32_const(UNATTACHED));
-    globals.global(STATE_TYPE, &ConstExpr::i32_const(0));
+    globals.global(NUMBER_TYPE, &ConstExpr::i32_const(UNATTACHED));
+    globals.global(NUMBER_TYPE, &ConstExpr::i32_const(0));
     let mut exports = ExportSection::new();
     exports.export(name::LOOK, ExportKind::Table, 0);
 
@@ -190,6 +162,8 @@ fn attach_body(key: u64) -> Function {
         .i32_const(1)
         .i32_add()
         .global_set(global::NEXT)
+        .i32_const(0)
+        .i32_const(MEMORY.cast_signed())
         .call(Import::Attach.index())
         .local_tee(0)
         .i32_const((!LOOK).cast_signed())
@@ -203,19 +177,28 @@ fn attach_body(key: u64) -> Function {
     body
 }
 
+fn load_state<'a, 'b>(code: &'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'b> {
+    code.i32_const(0).i32_load(at(STATE, 2))
+}
+
+fn load_lost<'a, 'b>(code: &'a mut InstructionSink<'b>) -> &'a mut InstructionSink<'b> {
+    code.i32_const(0).i64_load(at(LOST, 3))
+}
+
 /// Tells what was kept.
 fn drain_body() -> Function {
     let mut body = Function::new([(1, ValType::I32), (1, ValType::I64)]);
-    body.instructions()
-        .global_get(global::STATE)
-        .local_set(0)
-        .global_get(global::LOST)
+    let mut code = body.instructions();
+    load_state(&mut code).local_set(0);
+    load_lost(&mut code)
         .local_set(1)
         .i32_const(0)
-        .global_set(global::STATE)
-        .i64_const(0)
-        .global_set(global::LOST)
         .i32_const(0)
+        .i32_store(at(STATE, 2))
+        .i32_const(0)
+        .i64_const(0)
+        .i64_store(at(LOST, 3))
+        .i32_const(RECORDS.cast_signed())
         .local_get(0)
         .local_get(1)
         .call(Import::Deferred.index())
@@ -251,30 +234,30 @@ fn hook_body(params: &[ValType], import: Import, hook: Hook, drain: u32, look: u
     let kept = end;
     let mut body = Function::new([(1, ValType::I32)]);
     let mut code = body.instructions();
-    code.global_get(global::STATE)
-        .if_(BlockType::Empty)
-        .global_get(global::STATE)
+    load_state(&mut code).if_(BlockType::Empty);
+    load_state(&mut code)
         .i32_const(QUIET)
         .i32_and()
         .if_(BlockType::Empty);
 
     // Keep it, unless one before it had no room.
     let size = HEAD + values * 8;
-    code.global_get(global::STATE)
+    load_state(&mut code)
         .i32_const(!QUIET)
         .i32_and()
         .local_tee(kept)
-        .i32_const((ROOM - size).cast_signed())
-        .i32_gt_u()
-        .global_get(global::LOST)
+        .i32_const((MEMORY - RECORDS - size).cast_signed())
+        .i32_gt_u();
+    load_lost(&mut code)
         .i64_eqz()
         .i32_eqz()
         .i32_or()
         .if_(BlockType::Empty)
-        .global_get(global::LOST)
+        .i32_const(0);
+    load_lost(&mut code)
         .i64_const(1)
         .i64_add()
-        .global_set(global::LOST)
+        .i64_store(at(LOST, 3))
         .return_()
         .end();
     let Import::Hook(place) = import else {
@@ -282,29 +265,30 @@ fn hook_body(params: &[ValType], import: Import, hook: Hook, drain: u32, look: u
     };
     code.local_get(kept)
         .i32_const((place | values << 8).cast_signed())
-        .i32_store(at(0, 2))
+        .i32_store(at(RECORDS, 2))
         .local_get(kept)
         .global_get(global::NUMBER)
-        .i32_store(at(4, 2))
+        .i32_store(at(RECORDS + 4, 2))
         .local_get(kept);
     match hook {
         // The module's own number stays what it is at first.
         Hook::Before(_) => code.local_get(0).i32_const(UNATTACHED).i32_sub(),
         _ => code.i32_const(0),
     };
-    code.i32_store(at(8, 2))
+    code.i32_store(at(RECORDS + 8, 2))
         .local_get(kept)
         .i32_const(0)
-        .i32_store(at(12, 2));
+        .i32_store(at(RECORDS + 12, 2));
     for value in 0..values {
         code.local_get(kept)
             .local_get(first_value + value)
-            .i64_store(at(HEAD + value * 8, 3));
+            .i64_store(at(RECORDS + HEAD + value * 8, 3));
     }
-    code.global_get(global::STATE)
+    code.i32_const(0);
+    load_state(&mut code)
         .i32_const(size.cast_signed())
         .i32_add()
-        .global_set(global::STATE)
+        .i32_store(at(STATE, 2))
         .return_()
         .end();
 
@@ -337,14 +321,13 @@ pub(super) type CoreType = (Box<[ValType]>, Box<[ValType]>);
 /// same type.
 pub(super) fn quiet(ty: &CoreType) -> Vec<u8> {
     const INNER: u32 = 0;
-    const STATE: u32 = 0;
     let mut types = TypeSection::new();
     types
         .ty()
         .function(ty.0.iter().copied(), ty.1.iter().copied());
     let mut imports = ImportSection::new();
     imports
-        .import(name::EVENTS, name::STATE, STATE_TYPE)
+        .import(name::EVENTS, name::MEMORY, MEMORY_TYPE)
         .import(name::INNER, name::FUNCTION, EntityType::Function(0));
     let mut functions = FunctionSection::new();
     functions.function(0);
@@ -353,26 +336,25 @@ pub(super) fn quiet(ty: &CoreType) -> Vec<u8> {
     let before = ty.0.len() as u32;
     let mut body = Function::new([(1, ValType::I32)]);
     let mut instructions = body.instructions();
-    instructions
-        .global_get(STATE)
+    load_state(&mut instructions)
         .i32_const(QUIET)
         .i32_and()
         .local_set(before)
-        .global_get(STATE)
+        .i32_const(0);
+    load_state(&mut instructions)
         .i32_const(QUIET)
         .i32_or()
-        .global_set(STATE);
+        .i32_store(at(STATE, 2));
     for param in 0..before {
         instructions.local_get(param);
     }
-    instructions
-        .call(INNER)
-        .global_get(STATE)
+    instructions.call(INNER).i32_const(0);
+    load_state(&mut instructions)
         .i32_const(!QUIET)
         .i32_and()
         .local_get(before)
         .i32_or()
-        .global_set(STATE)
+        .i32_store(at(STATE, 2))
         .end();
     let mut code = CodeSection::new();
     code.function(&body);

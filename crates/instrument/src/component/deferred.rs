@@ -1,8 +1,17 @@
 //! Events that happened where the engine forbids calls out of a component: while it
 //! allocates for values that come in, and while it cleans up behind a call.
 //!
-//! They are kept in a memory of the component's and told ahead of its next event, as a
-//! list of records, each in little endian:
+//! They are kept in a memory of the component's, in little endian:
+//!
+//! ```text
+//!    0        4        8          16
+//!    | state  | 0      | lost     | records, one after the other
+//! ```
+//!
+//! `state` is how many bytes of records there are; its lowest bit is set while calls out are
+//! forbidden. `lost` counts events that had no room. The component tells them ahead of its
+//! next event and empties the memory; a host that knows where the memory is may do so before,
+//! with [`State`]. A record is
 //!
 //! ```text
 //!    0       1         2        4             8           12       16
@@ -17,10 +26,51 @@ use crate::hooks::{GROUP, Hook};
 
 use super::interface::hooks;
 
-/// The bytes that there is room for.
-pub(super) const ROOM: u32 = 1 << 16;
+/// The bytes of the memory.
+pub const MEMORY: u32 = 1 << 16;
+/// Where the records are in it.
+pub const RECORDS: u32 = 16;
 /// The bytes of a record ahead of its values.
 pub(super) const HEAD: u32 = 16;
+/// Where the state is, and how many were lost.
+pub(super) const STATE: u32 = 0;
+pub(super) const LOST: u32 = 8;
+/// The bit of the state that is set while calls out are forbidden.
+pub(super) const QUIET: i32 = 1;
+
+/// What is ahead of the records.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct State {
+    /// Whether calls out are forbidden just now, so that there may be more records soon.
+    pub is_quiet: bool,
+    /// How many bytes of records there are.
+    pub len: u32,
+    /// How many events are lost.
+    pub lost: u64,
+}
+
+impl State {
+    /// Reads it. Of any bytes, the records that it speaks of are within the memory.
+    #[must_use]
+    pub fn read(front: &[u8; RECORDS as usize]) -> Self {
+        let (words, _) = front.as_chunks();
+        let word = |at: u32| u32::from_le_bytes(words[at as usize / size_of::<u32>()]);
+        let state = word(STATE);
+        Self {
+            is_quiet: state & QUIET.cast_unsigned() != 0,
+            len: (state & !QUIET.cast_unsigned()).min(MEMORY - RECORDS),
+            lost: u64::from(word(LOST)) | u64::from(word(LOST + 4)) << u32::BITS,
+        }
+    }
+
+    /// Returns what to write instead once the records are read.
+    #[must_use]
+    pub fn emptied(self) -> [u8; RECORDS as usize] {
+        let mut front = [0; RECORDS as usize];
+        front[STATE as usize] = u8::from(self.is_quiet);
+        front
+    }
+}
 
 /// An event that is told later than it happened.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -120,6 +170,28 @@ impl Iterator for Records<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_ahead_of_records_is_read_and_emptied() {
+        let mut front = [0; 16];
+        front[0] = 48 | 1;
+        front[8..].copy_from_slice(&u64::to_le_bytes(7 | 9 << 32));
+        let state = State::read(&front);
+        let expected = State {
+            is_quiet: true,
+            len: 48,
+            lost: 7 | 9 << 32,
+        };
+        assert_eq!(state, expected);
+        let emptied = State {
+            len: 0,
+            lost: 0,
+            ..state
+        };
+        assert_eq!(State::read(&state.emptied()), emptied);
+        let any = State::read(&[0xff; 16]);
+        assert_eq!((any.len, any.lost), (MEMORY - RECORDS, u64::MAX));
+    }
 
     fn before() -> Vec<u8> {
         let mut bytes = vec![2, 2, 0, 0];

@@ -3,7 +3,7 @@
 //!
 //! | function | type | called |
 //! |---|---|---|
-//! | `attach` | `(key: u64, instantiation: u32) -> u32` | once for each instance that has probes, while the component is instantiated |
+//! | `attach` | `(key: u64, instantiation: u32, events: list<u8>) -> u32` | once for each instance that has probes, while the component is instantiated |
 //! | `before0` to `before4` | `(instance: u32, probe: u32, values: u64...)` | as in [`hooks`](crate::hooks) |
 //! | `after0` to `after4`, `stage4`, `tail`, `unwind` | as in [`hooks`](crate::hooks), an `i64` as `u64` | as there |
 //! | `deferred` | `(records: list<u8>, lost: u64)` | ahead of the next event, with the [events](super::deferred) that happened where calls out are forbidden |
@@ -11,7 +11,8 @@
 //!
 //! `attach` gets [`Options::key`](crate::Options::key) and a key of
 //! [`RewrittenComponent::instantiations`](super::RewrittenComponent::instantiations), and
-//! returns the instance's number, which all its events carry. With [`LOOK`] in it, `look`
+//! returns the instance's number, which all its events carry. `events` is all of the memory
+//! that keeps its component's [deferred](super::deferred) events, which stays where it is. With [`LOOK`] in it, `look`
 //! follows each event, with all bytes of the instance's memory 0 (of a wrapper: of the memory
 //! that its functions' values go through). It has none where there is no such memory, or not
 //! yet, where it is shared or of 64 bits, and where the component was rewritten without
@@ -113,13 +114,16 @@ impl Import {
 
     /// Tells whether it takes a list, so that to lower it takes a memory.
     pub(super) fn takes_list(self) -> bool {
-        matches!(self, Self::Deferred | Self::Look)
+        matches!(self, Self::Attach | Self::Deferred | Self::Look)
     }
 
     /// Returns the types of its parameters and results once it is lowered.
     pub(super) fn lowered(self) -> (Vec<ValType>, Vec<ValType>) {
         match self {
-            Self::Attach => (vec![ValType::I64, ValType::I32], vec![ValType::I32]),
+            Self::Attach => (
+                vec![ValType::I64, ValType::I32, ValType::I32, ValType::I32],
+                vec![ValType::I32],
+            ),
             Self::Hook(hook) => {
                 let params = hook_params(hooks()[hook as usize]).into_iter();
                 (params.map(core_type).collect(), Vec::new())
@@ -138,7 +142,11 @@ impl Import {
         let u64 = ComponentValType::Primitive(PrimitiveValType::U64);
         match self {
             Self::Attach => (
-                vec![("key".to_owned(), u64), ("instantiation".to_owned(), u32)],
+                vec![
+                    ("key".to_owned(), u64),
+                    ("instantiation".to_owned(), u32),
+                    ("events".to_owned(), bytes),
+                ],
                 Some(u32),
             ),
             Self::Hook(hook) => {

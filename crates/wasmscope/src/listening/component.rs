@@ -18,13 +18,16 @@ mod candidates;
 mod deferred;
 mod definition;
 mod hooks;
+mod kept;
 
 pub(super) use awaited::Awaited;
 pub(super) use candidates::Candidates;
+pub(super) use deferred::replay_here;
+pub(super) use kept::Kept;
 
 use super::binary::Binary;
 use super::module::{ListenedModule, Parts};
-use super::{Listening, Shared, can_be_heard};
+use super::{Listening, Shared, can_be_heard, current};
 use crate::Error;
 use crate::guest::{Bytes, Compiled, CompiledFunction, Origin};
 use std::collections::HashMap;
@@ -55,9 +58,11 @@ impl Listening {
     ///   [`component_memory`](super::ListeningBuilder::component_memory): not the others, and no
     ///   globals. A component function's memory can always be.
     /// - The engine lets nothing be called from `realloc` and `post-return`. Calls there are
-    ///   told ahead of the next event of the component instance, without frames, and say so
-    ///   ([`Call::is_deferred`](wasmscope_listen::Call::is_deferred)); without a next event
-    ///   they are not told.
+    ///   told without frames, and say so
+    ///   ([`Call::is_deferred`](wasmscope_listen::Call::is_deferred)): ahead of the next event
+    ///   of the component instance, where a scope or the call hook says that the host has the
+    ///   store back, or by [`tell_deferred`](Self::tell_deferred), whichever is first. What no
+    ///   such thing follows before the store is dropped is not told.
     /// - On fibers, calls of different tasks nest apart: no task's calls are the parents of
     ///   another's. What a task left open that failed, or was dropped, is closed with the
     ///   scope that it ran in, with the next task on the same fiber, or with the store.
@@ -113,6 +118,18 @@ impl Listening {
         linker: &mut Linker<T>,
     ) -> wasmtime::Result<()> {
         hooks::define(&self.shared, linker)
+    }
+
+    /// Tells listeners of the calls within `realloc` and `post-return` of the store's
+    /// components that they were not told of yet. For who calls components without a scope,
+    /// after the last call: [`guard`](Self::guard) and its like do the same.
+    pub fn tell_deferred<S>(&self, store: &mut S)
+    where
+        S: AsContextMut,
+        S::Data: 'static,
+    {
+        let store = store.as_context_mut();
+        current::with(store, |calls, reach| calls.tell_kept(reach));
     }
 
     /// As [`instantiate`](Self::instantiate), for components: `instantiate` gives whatever the

@@ -19,16 +19,18 @@
 mod activation;
 mod closing;
 mod hooked;
+mod kept;
 mod mark;
 mod settling;
 mod stacks;
 mod staged;
 
+pub(super) use closing::{ListenerPanic, raise};
 pub(super) use mark::Mark;
 pub(super) use settling::Event;
 
 use super::attached::Attached;
-use super::component::{Awaited, ComponentModules};
+use super::component::{Awaited, ComponentModules, Kept};
 use super::frame_buffer::FrameBuffer;
 use super::open_calls::{CallRef, OpenCalls};
 use super::probe::{InstanceProbes, Probe};
@@ -74,6 +76,8 @@ pub(super) struct StoreCalls {
     pub(super) has_tasks: bool,
     /// The components that it runs instances of.
     pub(super) components: Vec<Arc<ComponentModules>>,
+    /// Where they keep what they may not tell at once.
+    pub(super) kept: Vec<Kept>,
     /// An event that waits for the memory that it is to be heard with.
     pub(super) awaited: Option<Awaited>,
 }
@@ -98,6 +102,7 @@ impl StoreCalls {
             frames: FrameBuffer::default(),
             has_tasks: false,
             components: Vec::new(),
+            kept: Vec::new(),
             awaited: None,
         }
     }

@@ -1,6 +1,6 @@
 //! A host of rewritten components that writes down what it hears.
 
-use wasmscope_instrument::component::deferred::Records;
+use wasmscope_instrument::component::deferred::{MEMORY, Records};
 use wasmscope_instrument::component::interface::{LOOK, import_name};
 use wasmscope_instrument::hooks::Hook;
 use wasmtime::StoreContextMut;
@@ -32,8 +32,11 @@ pub(crate) fn define(linker: &mut Linker<Heard>, suffix: &str) -> wasmtime::Resu
     let mut host = linker.instance(&import_name(suffix))?;
     host.func_wrap(
         "attach",
-        |mut store: Host<'_>, (key, number): (u64, u32)| {
+        |mut store: Host<'_>, (key, number, events): (u64, u32, WasmList<u8>)| {
             assert_eq!(key, 7);
+            let events = events.as_le_slice(&store);
+            assert_eq!(events.len(), MEMORY as usize);
+            assert!(events.iter().all(|byte| *byte == 0), "nothing is kept yet");
             let heard = store.data_mut();
             heard.attached.push(number);
             let look = if heard.look { LOOK } else { 0 };

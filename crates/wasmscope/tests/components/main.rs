@@ -2,6 +2,7 @@
 
 mod closes;
 mod composed;
+mod deferred;
 mod engines;
 mod labels;
 mod ledger;

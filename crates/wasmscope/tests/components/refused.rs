@@ -56,7 +56,8 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
     let wat = format!(
         r#"(component
       (import "{name}" (instance $h
-        (export "attach" (func (param "key" u64) (param "instantiation" u32) (result u32)))
+        (export "attach" (func (param "key" u64) (param "instantiation" u32)
+          (param "events" (list u8)) (result u32)))
         (export "before0" (func (param "instance" u32) (param "probe" u32)))
         (export "after0" (func)) (export "tail" (func)) (export "unwind" (func))
         (export "stage4" (func (param "v0" u64) (param "v1" u64) (param "v2" u64) (param "v3" u64)))
@@ -66,7 +67,7 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
         (data (i32.const 0) "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\ff\ff"))
       (core instance $libc (instantiate $libc))
       (alias core export $libc "memory" (core memory $memory))
-      (core func $attach (canon lower (func $h "attach")))
+      (core func $attach (canon lower (func $h "attach") (memory $memory)))
       (core func $before0 (canon lower (func $h "before0")))
       (core func $after0 (canon lower (func $h "after0")))
       (core func $tail (canon lower (func $h "tail")))
@@ -75,7 +76,8 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
       (core func $look (canon lower (func $h "look") (memory $memory)))
       (core func $deferred (canon lower (func $h "deferred") (memory $memory)))
       (core module $m
-        (import "h" "attach" (func $attach (param i64 i32) (result i32)))
+        (import "libc" "memory" (memory 1))
+        (import "h" "attach" (func $attach (param i64 i32 i32 i32) (result i32)))
         (import "h" "before0" (func $before0 (param i32 i32)))
         (import "h" "after0" (func $after0))
         (import "h" "tail" (func $tail))
@@ -87,9 +89,12 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
           (call $after0) (call $unwind) (call $tail) (call $look (i32.const 0) (i32.const 9))
           (call $deferred (i32.const 0) (i32.const 18) (i64.const 3))
           (call $before0 (i32.const 0) (i32.const 0))
-          (drop (call $attach (i64.const 0) (i32.const 1000)))
-          (drop (call $attach (i64.const 77) (i32.const 0)))
-          (drop (call $attach (i64.const 0) (i32.const 0)))
+          (drop (call $attach (i64.const 0) (i32.const 1000) (i32.const 0) (i32.const 9)))
+          (drop (call $attach (i64.const 77) (i32.const 0) (i32.const 0) (i32.const 65536)))
+          (drop (call $attach (i64.const 0) (i32.const 0) (i32.const 7) (i32.const 0)))
+          ;; As if this were its memory of events: full of what is none.
+          (drop (call $attach (i64.const 0) (i32.const 0) (i32.const 0) (i32.const 65536)))
+          (memory.fill (i32.const 0) (i32.const 0xfe) (i32.const 65536))
           (loop
             (call $before0 (local.get 0) (i32.const 0))
             (call $before0 (local.get 0) (i32.const 4000000000))
@@ -99,7 +104,7 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
             (call $deferred (i32.const 0) (i32.const 18) (i64.const -1))
             (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9))))
           (call $after0) (call $unwind) (call $tail)))
-      (core instance $i (instantiate $m (with "h" (instance
+      (core instance $i (instantiate $m (with "libc" (instance $libc)) (with "h" (instance
         (export "attach" (func $attach)) (export "before0" (func $before0))
         (export "after0" (func $after0)) (export "tail" (func $tail))
         (export "unwind" (func $unwind)) (export "stage4" (func $stage))

@@ -72,7 +72,7 @@ pub(crate) fn host<T: 'static>(linker: &mut Linker<T>) {
 
 /// The events of a call of `greet`, as the engine makes it: the parameter is copied into
 /// memory that `realloc` gives, and what the host said too. `first` is where memory is free.
-fn greeting(name: &str, first: u32) -> Vec<String> {
+pub(crate) fn greeting(name: &str, first: u32) -> Vec<String> {
     let mut lines = Vec::new();
     let mut free = first;
     let mut allocate = |lines: &mut Vec<String>, align: u32, size: u32, by_guest: bool| {
@@ -109,8 +109,8 @@ fn greeting(name: &str, first: u32) -> Vec<String> {
     lines
 }
 
-/// The events of giving back the result of that call, told with the next.
-fn cleaning(first: u32) -> Vec<String> {
+/// The events of giving back the result of that call, told with what comes next.
+pub(crate) fn cleaning(first: u32) -> Vec<String> {
     let result = first + 8 + 8;
     [
         format!("> libc.clean[{result}] (deferred)"),

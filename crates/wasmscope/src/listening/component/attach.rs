@@ -1,6 +1,7 @@
 //! The first event of a core instance within a component.
 
 use super::anchor::Anchor;
+use super::kept::Kept;
 use crate::Error;
 use crate::listening::Shared;
 use crate::listening::attach::{UNKNOWN, add, chosen, enter};
@@ -8,15 +9,16 @@ use crate::listening::attached::Attached;
 use crate::listening::current;
 use std::sync::Arc;
 use wasmscope_instrument::component::interface::LOOK;
+use wasmtime::component::WasmList;
 use wasmtime::{AsContextMut, StoreContextMut};
 
-/// Attaches an instance. Returns its number in its store.
+/// Attaches an instance, of a component whose deferred events are kept in `events`. Returns
+/// its number in its store.
 pub(super) fn attach<T: 'static>(
     shared: &Shared,
     anchor: &Anchor,
     mut store: StoreContextMut<'_, T>,
-    key: u64,
-    instantiation: u32,
+    (key, instantiation, events): (u64, u32, WasmList<u8>),
 ) -> Result<u32, Error> {
     let Some(component) = shared.component(key) else {
         return Ok(UNKNOWN);
@@ -33,7 +35,13 @@ pub(super) fn attach<T: 'static>(
             anchor.context_of(store.as_context_mut(), data)?
         }
     };
+    let kept = Kept::new(events.as_le_slice(&store), &component);
     let number = current::with(store, |calls, _| {
+        if let Some(kept) = kept
+            && !calls.kept.iter().any(|known| known.is(&kept))
+        {
+            calls.kept.push(kept);
+        }
         let probes = chosen(shared, calls, &module);
         let looks = module.memories > 0 && (module.is_around() || shared.component_memory);
         let mut attached = Attached::new(Arc::clone(&module), probes, Vec::new());

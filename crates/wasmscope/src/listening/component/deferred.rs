@@ -1,8 +1,10 @@
-//! Events of functions that may not call the host: replayed before the next that may.
+//! Events of functions that may not call the host: replayed before the next that may, or
+//! when the host has its store back.
 
 use crate::layout::Callers;
 use crate::listening::reach::Reach;
-use crate::listening::store_calls::{Event, StoreCalls};
+use crate::listening::store_calls::{Event, ListenerPanic, StoreCalls, raise};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use wasmscope_instrument::component::deferred::Records;
 use wasmscope_instrument::hooks::Hook;
@@ -20,13 +22,29 @@ pub(super) fn replay(
     if lost > 0 {
         note_lost(calls, records, lost);
     }
+    raise(replay_here(calls, records, &Cause::Unknown, reach));
+}
+
+/// Tells listeners of calls that are over, within the newest that is open. Those whose end is
+/// not among the records are closed with `cause`.
+///
+/// A listener that panics does not keep the others from hearing. Returns the first panic.
+pub(in crate::listening) fn replay_here(
+    calls: &mut StoreCalls,
+    records: &[u8],
+    cause: &Cause<'_>,
+    reach: &dyn Reach,
+) -> Option<ListenerPanic> {
     let open = calls.calls.len();
+    let mut panic = None;
     let mut staged: Vec<u64> = Vec::new();
     // The records are the rewriter's own; what cannot be read ends them.
     for record in Records::new(records).map_while(Result::ok) {
         staged.extend_from_slice(record.values());
-        match record.hook {
-            Hook::Stage => continue,
+        if record.hook == Hook::Stage {
+            continue;
+        }
+        let told = catch_unwind(AssertUnwindSafe(|| match record.hook {
             Hook::Before(_) => {
                 calls.open_deferred(record.instance, record.probe, &staged, reach);
             }
@@ -40,12 +58,13 @@ pub(super) fn replay(
             Hook::Unwind => calls.close_deferred(open, reach, |probe, call, slot| {
                 probe.listener.abort(call, &Cause::Exception, slot);
             }),
-            Hook::Flush | Hook::Guard => {}
-        }
+            Hook::Stage | Hook::Flush | Hook::Guard => {}
+        }));
+        panic = panic.or(told.err());
         staged.clear();
     }
     // Those whose end was lost, or that a trap ended.
-    calls.close_down_to(open, &Cause::Unknown, reach);
+    panic.or(calls.try_close_down_to(open, cause, reach))
 }
 
 /// Counts events that had no room, for the component whose events the others are.

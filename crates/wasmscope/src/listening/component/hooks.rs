@@ -28,8 +28,8 @@ pub(super) fn define<T: 'static>(
     let this = Arc::clone(shared);
     instance.func_wrap(
         "attach",
-        move |store: StoreContextMut<'_, T>, (key, instantiation): (u64, u32)| {
-            Ok((attach(&this, &anchor, store, key, instantiation)?,))
+        move |store: StoreContextMut<'_, T>, params: (u64, u32, WasmList<u8>)| {
+            Ok((attach(&this, &anchor, store, params)?,))
         },
     )?;
     macro_rules! values {

@@ -11,10 +11,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use wasmscope_listen::{Call, Cause};
 
 /// What a listener panicked with.
-pub(super) type ListenerPanic = Box<dyn Any + Send>;
+pub(in crate::listening) type ListenerPanic = Box<dyn Any + Send>;
 
 /// Lets a listener's panic go on, unless the thread panics as it is.
-pub(super) fn raise(panic: Option<ListenerPanic>) {
+pub(in crate::listening) fn raise(panic: Option<ListenerPanic>) {
     if let Some(payload) = panic
         && !std::thread::panicking()
     {
@@ -48,7 +48,7 @@ impl StoreCalls {
     }
 
     /// As [`Self::close_down_to`], but returns the first panic.
-    pub(super) fn try_close_down_to(
+    pub(in crate::listening) fn try_close_down_to(
         &mut self,
         left: usize,
         cause: &Cause<'_>,

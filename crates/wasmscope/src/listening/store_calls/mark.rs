@@ -29,6 +29,7 @@ impl StoreCalls {
         }
         self.settle_in_host(reach);
         self.switch_to(self.host_stack());
+        raise(self.try_tell_kept(None, reach));
         let fibers = self.suspended.iter().filter_map(|(stack, (calls, _))| {
             matches!(stack, StackId::Fiber(_)).then_some((*stack, calls.len()))
         });
@@ -60,12 +61,16 @@ impl StoreCalls {
         }
         let mut panic = None;
         if let Some(cause) = cause {
-            panic = self.close_continuations(cause, reach);
+            panic = self.try_tell_kept(Some(cause), reach);
+            panic = panic.or(self.close_continuations(cause, reach));
             panic = panic.or(self.close_fibers_since(mark, cause, reach));
         }
         self.switch_to(mark.stack);
-        let cause = cause.unwrap_or(&Cause::Unknown);
-        panic = panic.or(self.try_close_down_to(mark.left, cause, reach));
+        let is_over = cause.unwrap_or(&Cause::Unknown);
+        panic = panic.or(self.try_close_down_to(mark.left, is_over, reach));
+        if cause.is_none() {
+            panic = panic.or(self.try_tell_kept(None, reach));
+        }
         if self.calls.is_empty() {
             self.activations.clear();
         }

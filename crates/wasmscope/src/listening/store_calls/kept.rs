@@ -1,0 +1,39 @@
+//! Telling what components keep, as soon as the host has the store back.
+
+#![expect(unsafe_code, reason = "reads a memory of the store")]
+
+use super::StoreCalls;
+use super::closing::{ListenerPanic, raise};
+use crate::listening::component::replay_here;
+use crate::listening::reach::Reach;
+use wasmscope_listen::Cause;
+
+impl StoreCalls {
+    /// Tells what components keep, where the host has control.
+    pub(in crate::listening) fn tell_kept(&mut self, reach: &dyn Reach) {
+        if !self.kept.is_empty() {
+            self.settle_in_host(reach);
+            self.switch_to(self.host_stack());
+            raise(self.try_tell_kept(None, reach));
+        }
+    }
+
+    /// Tells what components keep, within the newest call that is open; with a cause when
+    /// the guest failed. Returns the first panic.
+    pub(super) fn try_tell_kept(
+        &mut self,
+        failed: Option<&Cause<'_>>,
+        reach: &dyn Reach,
+    ) -> Option<ListenerPanic> {
+        let mut panic = None;
+        for kept in 0..self.kept.len() {
+            // SAFETY: whoever asks holds the store, in a function of the host, or in a scope
+            // whose guest is over.
+            if let Some(records) = unsafe { self.kept[kept].take(failed.is_some()) } {
+                let cause = failed.unwrap_or(&Cause::Unknown);
+                panic = panic.or(replay_here(self, &records, cause, reach));
+            }
+        }
+        panic
+    }
+}
