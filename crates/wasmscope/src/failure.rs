@@ -6,14 +6,17 @@
 //!        +-- WasmBacktrace -- recorded stack -- Code (names, lines) --> Failure
 //! ```
 //!
-//! [`Explainer`] knows the guests, `recorded` reads what the engine wrote down, `naming` makes
-//! frames of it, and what is at an address is [`crate::code`]'s to say.
+//! [`Explainer`] knows the guests, `recorded` reads what the engine wrote down, `passed` has what
+//! the host adds of further stores, `naming` makes frames of it, and what is at an address is
+//! [`crate::code`]'s to say.
 
 mod explainer;
 mod naming;
+mod passed;
 pub(crate) mod recorded;
 
 pub use explainer::{ExplainedGuest, Explainer};
+pub use passed::pass_through;
 
 use crate::Frame;
 use std::fmt;
@@ -36,8 +39,9 @@ pub enum FailureCause {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Extent {
-    /// All that the engine recorded: the frames of the store that failed. Other stores whose
-    /// guests are on the same stack are as opaque as the host.
+    /// All that the engine recorded: the frames of the store that failed, and of those that
+    /// the error was [passed through](pass_through). Other stores whose guests are on the same
+    /// stack are as opaque as the host.
     Whole,
     /// The newest frames. The engine names as many as `Config::wasm_backtrace_max_frames`
     /// says, 20 unless set, and what it recorded beyond them could not be read.
@@ -71,7 +75,8 @@ impl Failure {
     }
 
     /// Returns the stack, newest frame first. The host function that failed comes first,
-    /// where the guest's code says which it called; frames at the same place are the same
+    /// where the guest's code says which it called, and one between the guests of two stores
+    /// that the error was [passed through](pass_through). Frames at the same place are the same
     /// `Arc`.
     #[must_use]
     pub fn frames(&self) -> &[Arc<Frame>] {

@@ -63,7 +63,7 @@ pub use backtrace::{
 pub use collector::Limits;
 pub use crash::CrashHook;
 pub use error::Error;
-pub use failure::{ExplainedGuest, Explainer, Extent, Failure, FailureCause};
+pub use failure::{ExplainedGuest, Explainer, Extent, Failure, FailureCause, pass_through};
 pub use fibers::{Fiber, FiberId, FiberState, Fibers};
 pub use guest::Guest;
 pub use host_calls::HostCalls;

@@ -1,6 +1,7 @@
 //! Knows guests, and turns errors into failures.
 
 use super::naming::{At, Naming};
+use super::passed::{self, Passed};
 use super::recorded::{self, Recorded};
 use super::{Extent, Failure, FailureCause};
 use crate::code::Code;
@@ -8,7 +9,7 @@ use crate::{Error, Frame, Guest};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wasmscope_address::HostPc;
-use wasmtime::{ThrownException, Trap, WasmBacktrace};
+use wasmtime::{FrameInfo, ThrownException, Trap, WasmBacktrace};
 
 /// Turns errors of guests into whole stacks.
 ///
@@ -100,9 +101,12 @@ impl Explainer {
             None if error.is::<ThrownException>() => FailureCause::Exception,
             None => FailureCause::Host,
         };
-        let (frames, extent) = match error.downcast_ref::<WasmBacktrace>() {
-            Some(backtrace) => self.stack(cause, backtrace, recorded::frames(backtrace)),
-            None => (Vec::new(), Extent::Nothing),
+        let newest = error.downcast_ref::<WasmBacktrace>().into_iter();
+        let stores = newest.chain(Passed::of(error));
+        let stores: Vec<_> = stores.map(|it| (it, recorded::frames(it))).collect();
+        let (frames, extent) = match stores.is_empty() {
+            false => self.stack(cause, stores),
+            true => (Vec::new(), Extent::Nothing),
         };
         Failure {
             cause,
@@ -112,18 +116,60 @@ impl Explainer {
         }
     }
 
-    /// Names a stack: all that was recorded, if that agrees with what the engine hands out,
-    /// else what it hands out.
+    /// Names a stack: of each store all that was recorded, if that agrees with what the engine
+    /// hands out, else what it hands out.
     fn stack(
         &self,
         cause: FailureCause,
-        backtrace: &WasmBacktrace,
-        recorded: Option<Vec<Recorded>>,
+        stores: Vec<(&WasmBacktrace, Option<Vec<Recorded>>)>,
     ) -> (Vec<Arc<Frame>>, Extent) {
-        let given = backtrace.frames();
+        let codes = self.codes_of(stores.iter().flat_map(|(backtrace, _)| backtrace.frames()));
+        let naming = Naming {
+            cause,
+            codes: &codes,
+        };
+        let mut extent = Extent::Whole;
+        let (mut whole, mut given) = (Vec::new(), Vec::new());
+        for (backtrace, recorded) in stores {
+            let frames = recorded.and_then(|recorded| {
+                let places = naming.places(&recorded);
+                let places = naming.checked(places, backtrace.frames())?;
+                let frames = places.into_iter().zip(recorded);
+                Some(frames.filter(|(_, recorded)| !recorded.is_repeated))
+            });
+            given.push(match frames {
+                Some(_) => None,
+                None => Some(backtrace.frames()),
+            });
+            whole.push(frames.into_iter().flatten().collect::<Vec<_>>());
+        }
+        passed::keep_last(&mut whole);
+        let whole = whole.into_iter().map(|frames| {
+            let places = frames.into_iter().map(|(at, _)| at);
+            places.collect::<Vec<At>>()
+        });
+        let whole: Vec<_> = whole.collect();
+        let named = naming.named(&whole.concat());
+        let mut frames = Vec::new();
+        for (position, (places, given)) in whole.iter().zip(given).enumerate() {
+            // An error that comes from another store comes through a function of the host.
+            let calls_host = position > 0 || naming.may_fail_in_host();
+            if let Some(given) = given {
+                frames.extend(naming.given(given, calls_host));
+                extent = Extent::Newest;
+                continue;
+            }
+            frames.extend(calls_host.then(|| naming.host_frame(places)).flatten());
+            frames.extend(named.frames(places));
+        }
+        (frames, extent)
+    }
+
+    /// Returns the guests that it knows, and those of frames that nobody registered: they have
+    /// names at least.
+    fn codes_of<'a>(&self, frames: impl IntoIterator<Item = &'a FrameInfo>) -> Vec<Arc<Code>> {
         let mut codes = self.codes().clone();
-        // Guests that nobody registered have names at least.
-        for frame in given {
+        for frame in frames {
             let text = HostPc(frame.module().text().as_ptr() as u64);
             let at = codes.partition_point(|code| code.range.start() < text);
             let is_known = codes.get(at).is_some_and(|code| code.range.start() == text);
@@ -132,25 +178,7 @@ impl Explainer {
                 codes.insert(at, Arc::new(code));
             }
         }
-        let naming = Naming {
-            cause,
-            codes: &codes,
-        };
-        let whole = recorded.and_then(|recorded| {
-            let places = naming.checked(naming.places(&recorded), given)?;
-            let frames = places.into_iter().zip(recorded);
-            let once = frames.filter(|(_, recorded)| !recorded.is_repeated);
-            Some(once.map(|(at, _)| at).collect::<Vec<At>>())
-        });
-        match whole {
-            Some(places) => {
-                let mut frames = naming.frames(&places);
-                let host = naming.host_frame(&places);
-                frames.splice(0..0, host);
-                (frames, Extent::Whole)
-            }
-            None => (naming.given(given), Extent::Newest),
-        }
+        codes
     }
 }
 
@@ -188,9 +216,15 @@ fn messages(error: &wasmtime::Error) -> Vec<String> {
         .map(ToString::to_string);
     #[cfg(not(feature = "coredump"))]
     let dump = None;
-    let is_engine_s = |message: &String| [&backtrace, &dump].contains(&&Some(message.clone()));
+    let passed = error.downcast_ref::<Passed>().map(ToString::to_string);
+    let is_stack = |message: &String| {
+        let message = Some(message);
+        [&backtrace, &dump, &passed]
+            .iter()
+            .any(|it| it.as_ref() == message)
+    };
     let messages = error.chain().map(ToString::to_string);
-    let mut messages: Vec<String> = messages.filter(|it| !is_engine_s(it)).collect();
+    let mut messages: Vec<String> = messages.filter(|it| !is_stack(it)).collect();
     messages.dedup();
     messages
 }
@@ -233,7 +267,7 @@ mod tests {
         let recorded = recorded::frames(backtrace).unwrap();
         assert_eq!(recorded.len(), 31);
         let explainer = Explainer::new();
-        let stack = |recorded| explainer.stack(FailureCause::Host, backtrace, recorded);
+        let stack = |recorded| explainer.stack(FailureCause::Host, vec![(backtrace, recorded)]);
         let functions = |frames: &[Arc<Frame>]| -> Vec<_> {
             let frames = frames.iter().filter(|it| it.kind == FrameKind::Guest);
             frames

@@ -22,6 +22,17 @@ pub(super) struct Naming<'a> {
     pub(super) codes: &'a [Arc<Code>],
 }
 
+/// What the frame at each place is; `None` for what is not shown.
+pub(super) struct Named(HashMap<At, Option<Arc<Frame>>>);
+
+impl Named {
+    /// Returns the frames at places, newest first.
+    pub(super) fn frames(&self, places: &[At]) -> Vec<Arc<Frame>> {
+        let frames = places.iter().filter_map(|at| self.0.get(at)?.clone());
+        frames.collect()
+    }
+}
+
 impl Naming<'_> {
     /// Finds the code of each address. All are taken to be return addresses.
     pub(super) fn places(&self, recorded: &[Recorded]) -> Vec<At> {
@@ -89,7 +100,7 @@ impl Naming<'_> {
     }
 
     /// Names whole stacks, each place once.
-    pub(super) fn frames(&self, places: &[At]) -> Vec<Arc<Frame>> {
+    pub(super) fn named(&self, places: &[At]) -> Named {
         let mut asked: HashMap<usize, BTreeSet<Place>> = HashMap::new();
         for at in places {
             if let At::Code(number, place) = *at {
@@ -113,27 +124,27 @@ impl Naming<'_> {
                 named.insert(At::Code(number, place), frame);
             }
         }
-        let frames = places.iter().filter_map(|at| match at {
-            At::Unknown(pc) => {
-                let unknown = || Some(Arc::new(unknown_frame(*pc)));
-                named.entry(*at).or_insert_with(unknown).clone()
+        for at in places {
+            if let At::Unknown(pc) = *at {
+                let unknown = || Some(Arc::new(unknown_frame(pc)));
+                named.entry(*at).or_insert_with(unknown);
             }
-            At::Code(..) => named.get(at)?.clone(),
-        });
-        frames.collect()
+        }
+        Named(named)
     }
 
-    /// Returns the frame of the host function that the guest called where it failed.
-    pub(super) fn host_frame(&self, places: &[At]) -> Option<Arc<Frame>> {
-        let is_host = match self.cause {
+    /// Tells whether a guest can have failed in a function of the host.
+    pub(super) fn may_fail_in_host(&self) -> bool {
+        match self.cause {
             FailureCause::Host | FailureCause::Exception => true,
             // What the engine checks at any instruction, not the host.
             FailureCause::Trap(Trap::StackOverflow | Trap::OutOfFuel | Trap::Interrupt) => false,
             FailureCause::Trap(_) => true,
-        };
-        if !is_host {
-            return None;
         }
+    }
+
+    /// Returns the frame of the host function that the guest calls at the newest place.
+    pub(super) fn host_frame(&self, places: &[At]) -> Option<Arc<Frame>> {
         // Behind what a rewriter put in front of the host's function.
         let mut newest = places.iter().map_while(|at| match *at {
             At::Code(number, place) => {
@@ -159,19 +170,20 @@ impl Naming<'_> {
         }))
     }
 
-    /// Names the frames that the engine hands out.
-    pub(super) fn given(&self, given: &[FrameInfo]) -> Vec<Arc<Frame>> {
+    /// Names the frames that the engine hands out, and before them the host function that the
+    /// newest of them may have called.
+    pub(super) fn given(&self, given: &[FrameInfo], calls_host: bool) -> Vec<Arc<Frame>> {
         let mut frames = Vec::with_capacity(given.len());
         for (position, frame) in given.iter().enumerate() {
             let Some(at) = self.place_of(frame) else {
                 frames.push(Arc::new(engine_frame(frame)));
                 continue;
             };
-            if position == 0 {
+            if position == 0 && calls_host {
                 frames.extend(self.host_frame(&[at]));
             }
             // The place is one that has this offset, not the frame's own.
-            frames.extend(self.frames(&[at]).into_iter().map(|frame| {
+            frames.extend(self.named(&[at]).frames(&[at]).into_iter().map(|frame| {
                 Arc::new(Frame {
                     pc: None,
                     ..(*frame).clone()

@@ -7,4 +7,5 @@ mod deep;
 mod engine;
 mod inlined;
 mod stacks;
+mod stores;
 mod ways;

@@ -385,7 +385,7 @@ fn rewritten_components() {
 }
 
 /// Makes a listener that does nothing.
-fn silent() -> wasmscope::listen::BoxListener {
+pub(crate) fn silent() -> wasmscope::listen::BoxListener {
     wasmscope::listen::BoxListener::new(|_: &wasmscope::listen::Call<'_>| {})
 }
 
