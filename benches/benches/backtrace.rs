@@ -11,20 +11,19 @@
 //! - all frames named: one store captured and named, and `WasmBacktrace::force_capture` with
 //!   no limit.
 //!
-//! All see the same frames with the same offsets, which is checked before it is measured.
+//! So on the thread's own stack, and on fibers, as async hosts have them: the engine's own, and
+//! those that [`Fibers`] makes. All see the same frames with the same offsets, which is checked
+//! before it is measured.
 
 #![expect(clippy::print_stdout, reason = "printing is what a bench is for")]
 
 use std::hint::black_box;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
-use wasmscope::{Backtrace, FrameKind, Guest, WalkedGuest, Walker};
+use wasmscope::{Backtrace, Fibers, FrameKind, Guest, WalkedGuest, Walker};
 use wasmscope_bench::arguments::Size;
-use wasmscope_bench::clocks::monotonic_nanos;
-use wasmscope_bench::guests::DESCEND;
+use wasmscope_bench::descent::{Descent, How, Read, Times};
 use wasmscope_bench::machine::Machine;
-use wasmscope_bench::statistics::{Line, median, minimum};
-use wasmtime::{Caller, Config, Engine, Linker, Module, Store, WasmBacktrace};
+use wasmscope_bench::statistics::Line;
+use wasmtime::{Caller, Config, WasmBacktrace};
 
 const DEPTHS: [i32; 4] = [10, 100, 1_000, 10_000];
 const GOAL_FIXED: f64 = 100.0;
@@ -37,28 +36,8 @@ fn goal(depth: i32) -> f64 {
     if depth <= 100 { 5.0 } else { 3.0 }
 }
 
-/// Nanoseconds of one operation, measured several times.
-#[derive(Clone, Debug, Default)]
-struct Times(Vec<f64>);
-
-impl Times {
-    /// Runs `operation` often enough for the clock's reading not to matter.
-    fn measure(&mut self, batch: usize, mut operation: impl FnMut()) {
-        let begin = monotonic_nanos();
-        for _ in 0..batch {
-            operation();
-        }
-        let spent = monotonic_nanos().wrapping_sub(begin);
-        self.0.push(spent as f64 / batch as f64);
-    }
-
-    fn least(&self) -> f64 {
-        minimum(&self.0)
-    }
-
-    fn show(&self) -> String {
-        format!("{:.0} ({:.0})", self.least(), median(&self.0))
-    }
+fn show(times: &Times) -> String {
+    format!("{:.0} ({:.0})", times.least(), times.middle())
 }
 
 /// The times at one depth.
@@ -80,21 +59,22 @@ struct Reader {
     size: Size,
     /// Whether this engine's backtraces name all frames or one.
     names_all: bool,
-    at: Option<AtDepth>,
+}
+
+impl Read for Reader {
+    type At = AtDepth;
+
+    fn read(&mut self, caller: &mut Caller<'_, ()>, at: &mut AtDepth) -> wasmtime::Result<()> {
+        if self.names_all {
+            self.read_named(caller, at);
+        } else {
+            self.read_raw(caller, at);
+        }
+        Ok(())
+    }
 }
 
 impl Reader {
-    /// Called by the guest at the depth that `at` says.
-    fn read(&mut self, caller: &mut Caller<'_, ()>) {
-        let Some(mut at) = self.at.take() else { return };
-        if self.names_all {
-            self.read_named(caller, &mut at);
-        } else {
-            self.read_raw(caller, &mut at);
-        }
-        self.at = Some(at);
-    }
-
     fn read_raw(&self, caller: &mut Caller<'_, ()>, at: &mut AtDepth) {
         let depth = at.depth as usize;
         let batch = 1 + 50_000 / depth;
@@ -153,79 +133,84 @@ impl Reader {
     }
 }
 
-/// A guest whose host function is a [`Reader`].
-struct Host {
-    reader: Arc<Mutex<Reader>>,
-    store: Store<()>,
-    capture: wasmtime::TypedFunc<i32, i64>,
+/// Compiles the guest, with a [`Reader`] of its stacks.
+fn descent(
+    how: How,
+    config: Config,
+    walker: Walker,
+    size: Size,
+) -> wasmtime::Result<Descent<Reader>> {
+    Descent::new(how, config, |module, bytes| {
+        let guest = Guest::module("descend.wasm", module).bytes(bytes.to_vec());
+        Ok(Reader {
+            _guest: walker.register(guest)?,
+            walker,
+            size,
+            names_all: how.names_all,
+        })
+    })
 }
 
-impl Host {
-    fn new(names_all: bool, size: Size) -> wasmtime::Result<Self> {
-        let named = if names_all { 1 << 20 } else { 1 };
-        let mut config = Config::new();
-        config
-            .wasm_backtrace_max_frames(NonZeroUsize::new(named))
-            .async_stack_size(32 << 20)
-            .max_wasm_stack(16 << 20);
-        let engine = Engine::new(&config)?;
-        let bytes = wat::parse_str(DESCEND)?;
-        let module = Module::new(&engine, &bytes)?;
-        let walker = Walker::new()?;
-        let guest = walker.register(Guest::module("descend.wasm", &module).bytes(bytes))?;
-        let reader = Arc::new(Mutex::new(Reader {
-            walker,
-            _guest: guest,
-            size,
-            names_all,
-            at: None,
-        }));
-        let mut linker = Linker::new(&engine);
-        linker.func_wrap("bench", "capture", {
-            let reader = reader.clone();
-            move |mut caller: Caller<'_, ()>| {
-                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                reader.read(&mut caller);
-            }
-        })?;
-        let mut store = Store::new(&engine, ());
-        let instance = linker.instantiate(&mut store, &module)?;
-        let capture = instance.get_typed_func(&mut store, "capture")?;
-        Ok(Self {
-            reader,
-            store,
-            capture,
-        })
-    }
-
-    fn measure(&mut self, at: AtDepth) -> wasmtime::Result<AtDepth> {
-        let depth = at.depth;
-        let lock = |reader: &Mutex<Reader>, at: Option<AtDepth>| {
-            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut reader.at, at)
-        };
-        lock(&self.reader, Some(at));
-        self.capture.call(&mut self.store, depth)?;
-        lock(&self.reader, None).ok_or_else(|| wasmtime::Error::msg("the guest did not call"))
-    }
+/// What is measured on one kind of stack.
+struct OnStack {
+    name: &'static str,
+    raw: Vec<AtDepth>,
 }
 
 fn run(size: Size) -> wasmtime::Result<()> {
     println!("backtrace: {}", Machine::now());
-    let mut one = Host::new(false, size)?;
-    let mut all = Host::new(true, size)?;
-    let mut measured = Vec::new();
+    let walker = || Walker::new().map_err(wasmtime::Error::from);
+    let how = |names_all, on_fiber| How {
+        names_all,
+        on_fiber,
+    };
+    let known = walker()?;
+    let mut fibers = Config::new();
+    fibers.with_host_stack(Fibers::new(&known)?.stack_creator());
+    let mut all = descent(how(true, false), Config::new(), walker()?, size)?;
+    let mut raw = [
+        (
+            "the thread's own stack",
+            descent(how(false, false), Config::new(), walker()?, size)?,
+        ),
+        (
+            "a fiber",
+            descent(how(false, true), Config::new(), walker()?, size)?,
+        ),
+        (
+            "a fiber of `Fibers`",
+            descent(how(false, true), fibers, known, size)?,
+        ),
+    ];
+    let mut stacks: Vec<OnStack> = Vec::new();
+    for (name, descent) in &mut raw {
+        let mut at_depths = Vec::new();
+        for depth in DEPTHS {
+            let at = AtDepth {
+                depth,
+                ..AtDepth::default()
+            };
+            // Warm, then for the record.
+            descent.measure(depth, at.clone())?;
+            at_depths.push(descent.measure(depth, at)?);
+        }
+        stacks.push(OnStack {
+            name,
+            raw: at_depths,
+        });
+    }
+    let mut named = Vec::new();
     for depth in DEPTHS {
         let at = AtDepth {
             depth,
             ..AtDepth::default()
         };
-        // Warm, then for the record.
-        one.measure(at.clone())?;
-        let at = one.measure(at)?;
-        measured.push(all.measure(at)?);
+        named.push(all.measure(depth, at)?);
     }
-    print(&measured);
+    for stack in &stacks {
+        print_raw(stack);
+    }
+    print_named(&named);
     println!("{}", Machine::now());
     Ok(())
 }
@@ -234,8 +219,12 @@ fn verdict(met: bool) -> &'static str {
     if met { "met" } else { "MISSED" }
 }
 
-fn print(measured: &[AtDepth]) {
-    println!("\none capture, ns, the least of several (median in brackets)");
+fn print_raw(stack: &OnStack) {
+    let measured = &stack.raw;
+    println!(
+        "\none capture on {}, ns, the least of several (median in brackets)",
+        stack.name
+    );
     println!(
         "{:>7} {:>20} {:>20} {:>26} {:>9} {:>9} {:>6}",
         "depth", "one store", "whole thread", "force_capture, one named", "store", "thread", "goal"
@@ -246,9 +235,9 @@ fn print(measured: &[AtDepth]) {
         println!(
             "{:>7} {:>20} {:>20} {:>26} {:>8.1}x {:>8.1}x {:>5}x {}, {}",
             at.depth,
-            at.store.show(),
-            at.thread.show(),
-            at.one_named.show(),
+            show(&at.store),
+            show(&at.thread),
+            show(&at.one_named),
             store,
             thread,
             goal(at.depth),
@@ -277,6 +266,9 @@ fn print(measured: &[AtDepth]) {
             line.fixed, line.each
         );
     }
+}
+
+fn print_named(measured: &[AtDepth]) {
     println!(
         "\nall frames named, ns a stack; goal {GOAL_ALL_NAMED}x, {GOAL_NAMED_A_SECOND:e} frames a second"
     );
@@ -290,8 +282,8 @@ fn print(measured: &[AtDepth]) {
         println!(
             "{:>7} {:>24} {:>24} {:>8.1}x {:>22.1} million {}, {}",
             at.depth,
-            at.ours_named.show(),
-            at.all_named.show(),
+            show(&at.ours_named),
+            show(&at.all_named),
             ratio,
             rate / 1e6,
             verdict(ratio >= GOAL_ALL_NAMED),

@@ -16,49 +16,22 @@
 #![expect(clippy::print_stdout, reason = "printing is what a bench is for")]
 
 use std::hint::black_box;
-use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use wasmscope::{Guest, OnDemand};
 use wasmscope_address::{HostPc, TextRange};
 use wasmscope_bench::arguments::Size;
-use wasmscope_bench::clocks::monotonic_nanos;
-use wasmscope_bench::guests::DESCEND;
+use wasmscope_bench::descent::{Descent, How, Read, Times};
 use wasmscope_bench::live_stack::LiveStack;
 use wasmscope_bench::machine::Machine;
-use wasmscope_bench::statistics::{Line, median, minimum};
+use wasmscope_bench::statistics::Line;
 use wasmscope_sample::{CodeMap, StackCapture};
 use wasmscope_walk::{End, Native, NoHost, Text, Windows, walk};
-use wasmtime::{Caller, Config, Engine, Linker, Module, Store, WasmBacktrace};
+use wasmtime::{Caller, Config, Module, WasmBacktrace};
 
 const DEPTHS: [i32; 4] = [32, 100, 1_000, 10_000];
 const GOAL_FIXED: f64 = 50.0;
 const GOAL_EACH: f64 = 3.0;
-
-/// Nanoseconds of one operation, measured several times.
-#[derive(Clone, Debug, Default)]
-struct Times(Vec<f64>);
-
-impl Times {
-    /// Runs `operation` often enough for the clock's reading not to matter.
-    fn measure(&mut self, batch: usize, mut operation: impl FnMut()) {
-        let begin = monotonic_nanos();
-        for _ in 0..batch {
-            operation();
-        }
-        let spent = monotonic_nanos().wrapping_sub(begin);
-        self.0.push(spent as f64 / batch as f64);
-    }
-
-    fn least(&self) -> f64 {
-        minimum(&self.0)
-    }
-
-    fn middle(&self) -> f64 {
-        median(&self.0)
-    }
-}
 
 /// The times at one depth.
 #[derive(Clone, Debug, Default)]
@@ -85,7 +58,18 @@ struct Reader {
     size: Size,
     /// Whether this engine's backtraces name all frames or one.
     names_all: bool,
-    at: Option<AtDepth>,
+}
+
+impl Read for Reader {
+    type At = AtDepth;
+
+    fn read(&mut self, caller: &mut Caller<'_, ()>, at: &mut AtDepth) -> wasmtime::Result<()> {
+        if self.names_all {
+            self.read_named(caller, at)
+        } else {
+            self.read_raw(caller, at)
+        }
+    }
 }
 
 impl Reader {
@@ -111,22 +95,7 @@ impl Reader {
             on_demand: OnDemand::new(Duration::from_millis(1), [guest])?,
             size,
             names_all,
-            at: None,
         })
-    }
-
-    /// Called by the guest at the depth that `at` says.
-    fn read(&mut self, caller: &Caller<'_, ()>) -> wasmtime::Result<()> {
-        let Some(mut at) = self.at.take() else {
-            return Ok(());
-        };
-        let result = if self.names_all {
-            self.read_named(caller, &mut at)
-        } else {
-            self.read_raw(caller, &mut at)
-        };
-        self.at = Some(at);
-        result
     }
 
     fn read_raw(&mut self, caller: &Caller<'_, ()>, at: &mut AtDepth) -> wasmtime::Result<()> {
@@ -233,59 +202,21 @@ impl Reader {
     }
 }
 
-/// A guest whose host function is a [`Reader`].
-struct Host {
-    reader: Arc<Mutex<Reader>>,
-    store: Store<()>,
-    capture: wasmtime::TypedFunc<i32, i64>,
-}
-
-impl Host {
-    fn new(names_all: bool, size: Size) -> wasmtime::Result<Self> {
-        let named = if names_all { 1 << 20 } else { 1 };
-        let mut config = Config::new();
-        config
-            .wasm_backtrace_max_frames(NonZeroUsize::new(named))
-            .async_stack_size(32 << 20)
-            .max_wasm_stack(16 << 20);
-        let engine = Engine::new(&config)?;
-        let bytes = wat::parse_str(DESCEND)?;
-        let module = Module::new(&engine, &bytes)?;
-        let reader = Arc::new(Mutex::new(Reader::new(&module, &bytes, names_all, size)?));
-        let mut linker = Linker::new(&engine);
-        linker.func_wrap("bench", "capture", {
-            let reader = reader.clone();
-            move |caller: Caller<'_, ()>| {
-                let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-                reader.read(&caller)
-            }
-        })?;
-        let mut store = Store::new(&engine, ());
-        let instance = linker.instantiate(&mut store, &module)?;
-        let capture = instance.get_typed_func(&mut store, "capture")?;
-        Ok(Self {
-            reader,
-            store,
-            capture,
-        })
-    }
-
-    fn measure(&mut self, at: AtDepth) -> wasmtime::Result<AtDepth> {
-        let depth = at.depth;
-        let lock = |reader: &Mutex<Reader>, at: Option<AtDepth>| {
-            let mut reader = reader.lock().unwrap_or_else(PoisonError::into_inner);
-            std::mem::replace(&mut reader.at, at)
-        };
-        lock(&self.reader, Some(at));
-        self.capture.call(&mut self.store, depth)?;
-        lock(&self.reader, None).ok_or_else(|| wasmtime::Error::msg("the guest did not call"))
-    }
+/// Compiles the guest, with a [`Reader`] of its stacks.
+fn descent(names_all: bool, size: Size) -> wasmtime::Result<Descent<Reader>> {
+    let how = How {
+        names_all,
+        on_fiber: false,
+    };
+    Descent::new(how, Config::new(), |module, bytes| {
+        Reader::new(module, bytes, names_all, size)
+    })
 }
 
 fn run(size: Size) -> wasmtime::Result<()> {
     println!("walk: {}", Machine::now());
-    let mut one = Host::new(false, size)?;
-    let mut all = Host::new(true, size)?;
+    let mut one = descent(false, size)?;
+    let mut all = descent(true, size)?;
     let mut measured = Vec::new();
     for depth in DEPTHS {
         let at = AtDepth {
@@ -293,9 +224,9 @@ fn run(size: Size) -> wasmtime::Result<()> {
             ..AtDepth::default()
         };
         // Warm, then for the record.
-        one.measure(at.clone())?;
-        let at = one.measure(at)?;
-        measured.push(all.measure(at)?);
+        one.measure(depth, at.clone())?;
+        let at = one.measure(depth, at)?;
+        measured.push(all.measure(depth, at)?);
     }
     print(&measured);
     println!("{}", Machine::now());

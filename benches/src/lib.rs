@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod clocks;
+pub mod descent;
 pub mod empty_handler;
 pub mod guest_profiler;
 pub mod guests;
