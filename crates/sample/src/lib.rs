@@ -110,7 +110,7 @@ pub use frame::{LeftStack, RawFrame};
 pub use now::{monotonic_nanos, thread_cpu_time};
 pub use options::{HostFrames, Options};
 pub use platform::{
-    FatalReport, GuestWindows, OsThread, OwnCapture, Sampler, SinkAccess, StackCapture,
+    FatalReport, GuestWindows, KnownStack, OsThread, OwnCapture, Sampler, SinkAccess, StackCapture,
     ThreadCapture, ThreadGuard, current_thread, find_windows, is_attached, read_memory,
     report_this_thread, set_fatal_report, set_label, write_to_stderr,
 };

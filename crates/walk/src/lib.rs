@@ -92,7 +92,7 @@ pub use aarch64::Aarch64;
 pub use architecture::{Architecture, Unwound};
 pub use frame::{Cut, End, Frame, FrameKind};
 pub use host_unwind::{HostStep, HostUnwind, NoHost};
-pub use memory::{Memory, MemoryFn, Words};
+pub use memory::{Expected, Memory, MemoryFn, Words};
 pub use text::{Text, Texts};
 pub use walk::{Visit, walk, walk_from, walk_left};
 pub use window::Window;

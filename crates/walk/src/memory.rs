@@ -24,6 +24,62 @@ pub trait Memory {
     fn read_pair(&self, address: u64) -> Option<(u64, u64)> {
         Some((self.read(address)?, self.read(address.checked_add(8)?)?))
     }
+
+    /// Tells whether each of some words from `start` on is what is expected of it. They are
+    /// read in order, and none after one that is not.
+    #[inline]
+    fn holds(&self, start: u64, expected: &[Expected]) -> bool {
+        expected.iter().all(|word| {
+            let address = start.checked_add(word.distance());
+            let value = address.and_then(|address| self.read(address));
+            value.is_some_and(|value| word.is(start, value))
+        })
+    }
+}
+
+/// What is expected of one word of a stack.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Expected {
+    /// How far it is from the start; the lowest bit says whether `value` is.
+    place: u32,
+    value: u64,
+}
+
+impl Expected {
+    /// Expects a value so far from the start, which must be a multiple of eight; `None` if it
+    /// is not.
+    #[must_use]
+    pub fn value(distance: u32, value: u64) -> Option<Self> {
+        distance.is_multiple_of(8).then_some(Self {
+            place: distance,
+            value,
+        })
+    }
+
+    /// Expects the address that is `value` from the start so far from the start.
+    #[must_use]
+    pub fn address(distance: u32, value: u64) -> Option<Self> {
+        let expected = Self::value(distance, value)?;
+        Some(Self {
+            place: expected.place | 1,
+            ..expected
+        })
+    }
+
+    /// Returns how far from the start the word is, a multiple of eight.
+    #[inline(always)]
+    #[must_use]
+    pub fn distance(self) -> u64 {
+        u64::from(self.place & !7)
+    }
+
+    /// Tells whether a value is the one that is expected.
+    #[inline(always)]
+    #[must_use]
+    pub fn is(self, start: u64, value: u64) -> bool {
+        let origin = if self.place & 1 == 1 { start } else { 0 };
+        value.wrapping_sub(origin) == self.value
+    }
 }
 
 impl<M: Memory + ?Sized> Memory for &M {
@@ -35,6 +91,11 @@ impl<M: Memory + ?Sized> Memory for &M {
     #[inline]
     fn read_pair(&self, address: u64) -> Option<(u64, u64)> {
         (**self).read_pair(address)
+    }
+
+    #[inline]
+    fn holds(&self, start: u64, expected: &[Expected]) -> bool {
+        (**self).holds(start, expected)
     }
 }
 

@@ -68,6 +68,12 @@ pub enum Error {
     /// A [`Walker`](crate::Walker) cannot walk on this platform.
     #[error("make a walker: stacks can be walked on Linux and x86-64 only")]
     WalkPlatform,
+    /// The engine lays out the stacks of fibers in another way than is known.
+    #[error("list fibers: the engine's stacks are not laid out as expected: {found}")]
+    FiberLayout {
+        /// What was found on a fiber of the library's own.
+        found: &'static str,
+    },
     /// An error carries no core dump.
     #[error(
         "take a core dump: the error carries none; the engine keeps one for errors of guests if \

@@ -6,7 +6,9 @@
 
 mod memory;
 pub(crate) mod task;
+mod trial;
 
+use crate::Error;
 use crate::backtrace::{Backtrace, Codes, RawFrame, Walker};
 use memory::{Creator, FiberMemory, Found};
 use std::collections::BTreeMap;
@@ -25,7 +27,7 @@ use wasmtime::StackCreator;
 /// use wasmscope::{FiberState, Fibers, Guest, Walker};
 /// # use wasmtime::{Config, Engine, Linker, Module, Store};
 /// let walker = Walker::new()?;
-/// let fibers = Fibers::new(&walker);
+/// let fibers = Fibers::new(&walker)?;
 /// let mut config = Config::new();
 /// config.with_host_stack(fibers.stack_creator());
 /// let engine = Engine::new(&config)?;
@@ -129,13 +131,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 const ATTEMPTS: usize = 8;
 
 impl Fibers {
-    /// Makes a list of no fibers. `walker` says which guests are known.
-    #[must_use]
-    pub fn new(walker: &Walker) -> Self {
-        Self {
+    /// Makes a list of no fibers. `walker` says which guests are known. The first of a process
+    /// tries out, on a fiber of its own, whether the engine's stacks are laid out as expected.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::FiberLayout`] where they are not.
+    pub fn new(walker: &Walker) -> Result<Self, Error> {
+        trial::check()?;
+        Ok(Self {
             walker: walker.clone(),
             known: Arc::default(),
-        }
+        })
     }
 
     /// Returns what the engine asks for stacks, for
@@ -168,11 +175,8 @@ impl Fibers {
     }
 
     fn list_where(&self, wanted: impl Fn(&FiberMemory) -> bool) -> Vec<Fiber> {
-        let stacks: Vec<_> = lock(&self.known.stacks)
-            .iter()
-            .filter_map(|(id, memory)| Some((FiberId(*id), memory.upgrade()?)))
-            .filter(|(_, memory)| wanted(memory))
-            .collect();
+        let mut stacks = self.known.there();
+        stacks.retain(|(_, memory)| wanted(memory));
         let mut reader = lock(&self.known.reader);
         let Reader {
             capture,
@@ -261,6 +265,14 @@ impl Known {
             stacks.retain(|_, memory| memory.strong_count() > 0);
         }
         stacks.insert(id, Arc::downgrade(memory));
+    }
+
+    /// Returns the stacks that there are now, in the order in which they were made.
+    fn there(&self) -> Vec<(FiberId, Arc<FiberMemory>)> {
+        let stacks = lock(&self.stacks);
+        let there = stacks.iter();
+        let there = there.filter_map(|(id, memory)| Some((FiberId(*id), memory.upgrade()?)));
+        there.collect()
     }
 }
 

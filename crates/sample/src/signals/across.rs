@@ -35,7 +35,7 @@ impl HostUnwind<X86_64> for Noting<'_> {
 /// As [`wasmscope_walk::walk`]; one system call for each further stack.
 pub(super) fn walk_across(
     registers: Registers,
-    memory: StackMemory,
+    memory: StackMemory<'_>,
     code: &CodeMap,
     objects: &HostObjects,
     cache: &mut HostCache,

@@ -1,10 +1,11 @@
 //! The stack of the calling thread, for who asks often.
 //!
 //! A walk from a host function to the thread's root costs a microsecond by unwind tables. So
-//! each thread remembers how it left host frames ([`HostMemo`]) and where its own stack ends.
-//! Where a stack was resumed by another, a fiber's or a continuation's, the walk goes on
-//! there.
+//! each thread remembers how it left host frames ([`HostMemo`]), where its own stack ends and
+//! where others do. Where a stack was resumed by another, a fiber's or a continuation's, the
+//! walk goes on there.
 
+use super::other_stacks::OtherStacks;
 use super::stack_memory::{MappingQuery, StackBounds, StackMemory};
 use crate::{CodeMap, HostFrames};
 use std::fmt;
@@ -37,13 +38,14 @@ impl Process {
 }
 
 /// Captures the stacks of the thread that made it. Making the first one of a process reads
-/// which libraries are loaded; making each takes 200 KB and a system call; capturing
+/// which libraries are loaded; making each takes 220 KB and a system call; capturing
 /// allocates nothing.
 pub struct OwnCapture {
     process: Process,
     cache: HostCache,
     memo: HostMemo,
     own: StackBounds,
+    others: OtherStacks,
     /// Its stack is that of one thread.
     not_send: PhantomData<*const ()>,
 }
@@ -57,6 +59,7 @@ impl OwnCapture {
             cache: HostCache::new(),
             memo: HostMemo::new(),
             own: StackBounds::of_this_thread().unwrap_or(StackBounds::NONE),
+            others: OtherStacks::new(),
             not_send: PhantomData,
         })
     }
@@ -86,8 +89,12 @@ impl OwnCapture {
         let mut is_return_address = false;
         let mut sp = registers.sp;
         self.memo.among(generation);
+        let query = &*self.process.query;
         loop {
-            let memory = self.memory_at(sp);
+            let memory = match StackMemory::within(sp, self.own) {
+                Some(memory) => memory,
+                None => self.others.memory_at(sp, query),
+            };
             let host = HostUnwinder::new(&self.process.objects, &mut self.cache);
             let leaps = host_frames == HostFrames::Omit;
             let mut host = MemoUnwinder::new(host, &mut self.memo, code, leaps);
@@ -103,24 +110,19 @@ impl OwnCapture {
             let Some(switch) = host.switch() else {
                 return End::Cut(Cut::UnknownCode);
             };
+            if let Some(first) = switch.fiber() {
+                self.others.walked(sp, first);
+            }
             sp = switch.sp();
-            let memory = self.memory_at(sp);
+            let memory = match StackMemory::within(sp, self.own) {
+                Some(memory) => memory,
+                None => self.others.memory_at(sp, query),
+            };
             registers = match switch.registers(&memory) {
                 Some(registers) => registers,
                 None => return End::Cut(Cut::Memory),
             };
             is_return_address = true;
-        }
-    }
-
-    /// Returns the memory of the stack from `sp` on. Only the thread's own stack stays as long
-    /// as the thread: another's end is asked for each time, for its place may be taken by one
-    /// that ends elsewhere.
-    #[inline]
-    fn memory_at(&self, sp: u64) -> StackMemory {
-        match StackMemory::within(sp, self.own) {
-            Some(memory) => memory,
-            None => StackMemory::at(sp, StackBounds::NONE, &self.process.query),
         }
     }
 

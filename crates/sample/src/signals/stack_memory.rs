@@ -6,6 +6,7 @@
 //! stack, the handler asks the kernel for the mapping around it, once a sample
 //! (`PROCMAP_QUERY`, Linux 6.11). Older kernels answer page by page, by copying a
 //! word with `process_vm_readv`, which reports an error where a load would fault.
+//! Who walks its own stack may have a bound to begin with, and asks past it.
 
 #![expect(
     unsafe_code,
@@ -14,13 +15,13 @@
 
 use std::cell::Cell;
 use std::os::fd::{AsRawFd, OwnedFd};
-use wasmscope_walk::Memory;
+use wasmscope_walk::{Expected, Memory};
 
 /// The end of the calling thread's own stack, and of what it may grow down to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct StackBounds {
-    low: u64,
-    high: u64,
+    pub(super) low: u64,
+    pub(super) high: u64,
 }
 
 impl StackBounds {
@@ -152,17 +153,28 @@ impl MappingQuery {
 
 /// The readable words from an interrupted stack pointer to its stack's end.
 #[derive(Debug)]
-pub(crate) struct StackMemory {
+pub(crate) struct StackMemory<'a> {
     low: u64,
     /// First address that is not known to be readable.
     high: Cell<u64>,
-    /// Whether to ask the kernel about the page at `high` when it is asked for.
-    grows: bool,
+    /// What to do when more is asked for.
+    more: More<'a>,
+}
+
+/// Where there may be more to read.
+#[derive(Clone, Copy, Debug)]
+enum More<'a> {
+    /// Nowhere: the end is known.
+    No,
+    /// In the next pages, about each of which the kernel is asked.
+    Pages,
+    /// Where the kernel says that the mapping ends.
+    Ask(&'a MappingQuery),
 }
 
 const PAGE: u64 = 4096;
 
-impl StackMemory {
+impl<'a> StackMemory<'a> {
     /// Finds the stack that `sp` points into.
     ///
     /// # Signal safety
@@ -176,12 +188,12 @@ impl StackMemory {
             Some(end) => Self {
                 low: sp,
                 high: Cell::new(end),
-                grows: false,
+                more: More::No,
             },
             None => Self {
                 low: sp,
                 high: Cell::new(sp & !(PAGE - 1)),
-                grows: true,
+                more: More::Pages,
             },
         }
     }
@@ -192,8 +204,25 @@ impl StackMemory {
         (bounds.low <= sp && sp < bounds.high).then_some(Self {
             low: sp,
             high: Cell::new(bounds.high),
-            grows: false,
+            more: More::No,
         })
+    }
+
+    /// Returns the memory from `sp` to where its stack is thought to end. If more is asked for
+    /// the kernel says where it does.
+    #[inline]
+    pub(crate) fn up_to(sp: u64, high: u64, query: &'a MappingQuery) -> Self {
+        Self {
+            low: sp,
+            high: Cell::new(high),
+            more: More::Ask(query),
+        }
+    }
+
+    /// Returns the first address that is not known to be readable.
+    #[cfg(test)]
+    pub(crate) fn end(&self) -> u64 {
+        self.high.get()
     }
 
     /// Finds the stack that `sp` points into, or just below: a stack that has overflowed
@@ -210,7 +239,7 @@ impl StackMemory {
             return Self {
                 low: found.low.max(sp),
                 high: Cell::new(found.high),
-                grows: false,
+                more: More::No,
             };
         }
         let page = sp & !(PAGE - 1);
@@ -219,7 +248,7 @@ impl StackMemory {
         Self {
             low: readable.max(sp),
             high: Cell::new(readable),
-            grows: true,
+            more: More::Pages,
         }
     }
 
@@ -227,7 +256,17 @@ impl StackMemory {
     fn grow_to(&self, address: u64) -> bool {
         // A stack is read upwards and densely: anything further is not a stack.
         const MOST_PAGES: u64 = 64;
-        if !self.grows || address.saturating_sub(self.high.get()) > MOST_PAGES * PAGE {
+        match self.more {
+            More::No => return false,
+            More::Ask(query) => {
+                if let Some(end) = query.end_of_mapping(self.low) {
+                    self.high.set(end);
+                    return address < end;
+                }
+            }
+            More::Pages => {}
+        }
+        if address.saturating_sub(self.high.get()) > MOST_PAGES * PAGE {
             return false;
         }
         while self.high.get() <= address {
@@ -240,7 +279,7 @@ impl StackMemory {
     }
 }
 
-impl Memory for StackMemory {
+impl Memory for StackMemory<'_> {
     #[inline]
     fn read(&self, address: u64) -> Option<u64> {
         let last = address.checked_add(7)?;
@@ -276,6 +315,33 @@ impl Memory for StackMemory {
                 std::ptr::read_volatile(second as *const u64),
             )
         })
+    }
+
+    #[inline]
+    fn holds(&self, start: u64, expected: &[Expected]) -> bool {
+        if start < self.low || !start.is_multiple_of(8) {
+            return false;
+        }
+        // Each word begins at most so far from the start.
+        let room = self.high.get().saturating_sub(start).saturating_sub(7);
+        for word in expected {
+            let distance = word.distance();
+            let address = start.wrapping_add(distance);
+            let value = if distance < room {
+                // SAFETY: as in `read`: its eight bytes lie between the stack pointer and the
+                // end, and it is aligned, since both the start and the distance are.
+                unsafe { std::ptr::read_volatile(address as *const u64) }
+            } else {
+                match self.read(address) {
+                    Some(value) => value,
+                    None => return false,
+                }
+            };
+            if !word.is(start, value) {
+                return false;
+            }
+        }
+        true
     }
 }
 

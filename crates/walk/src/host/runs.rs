@@ -22,7 +22,7 @@
 use super::rules::{Base, Place, Rule, Rules, leave};
 use super::unwinder::{HostUnwinder, Switch};
 use crate::x86_64::Registers;
-use crate::{HostStep, HostUnwind, Memory, Texts, X86_64};
+use crate::{Expected, HostStep, HostUnwind, Memory, Texts, X86_64};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use wasmscope_address::HostPc;
@@ -34,15 +34,6 @@ const MOST_WORDS: usize = 128;
 const WAYS: usize = 4;
 
 const SLOTS: usize = 8;
-
-/// A word that was read, by its distance from the start's stack pointer.
-#[derive(Clone, Copy, Debug, Default)]
-struct Word {
-    distance: u32,
-    /// Whether the word is compared by its distance from the start as well.
-    is_relative: bool,
-    value: u64,
-}
 
 /// Where the frame pointer is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +57,7 @@ struct Run {
     place: Place,
     /// The start's frame pointer, by its distance, if it leads on.
     fp: Option<u64>,
-    words: Vec<Word>,
+    words: Vec<Expected>,
     /// The last frame's registers.
     pc: HostPc,
     sp: u64,
@@ -138,12 +129,8 @@ impl Run {
         if self.place != place || self.fp.is_some_and(|fp| from.fp.wrapping_sub(sp) != fp) {
             return None;
         }
-        for word in &self.words {
-            let value = memory.read(sp.wrapping_add(u64::from(word.distance)))?;
-            let origin = if word.is_relative { sp } else { 0 };
-            if value.wrapping_sub(origin) != word.value {
-                return None;
-            }
+        if !memory.holds(sp, &self.words) {
+            return None;
         }
         let fp = match self.fp_at {
             FpAt::Start => from.fp,
@@ -170,25 +157,17 @@ impl Run {
             let value = from.fp.wrapping_sub(start.sp);
             match self.fp_at {
                 FpAt::Start => self.fp = Some(value),
-                FpAt::Distance(distance) => self.push(Word {
-                    distance,
-                    is_relative: true,
-                    value,
-                })?,
+                FpAt::Distance(distance) => self.push(Expected::address(distance, value)?)?,
             }
         }
         if let Some(at) = fp_at {
             self.fp_at = FpAt::Distance(distance(base_at.wrapping_add_signed(i64::from(at)))?);
         }
         let slot = base_at.wrapping_add_signed(i64::from(cfa)).wrapping_sub(8);
-        self.push(Word {
-            distance: distance(slot)?,
-            is_relative: false,
-            value: caller.pc.0,
-        })
+        self.push(Expected::value(distance(slot)?, caller.pc.0)?)
     }
 
-    fn push(&mut self, word: Word) -> Option<()> {
+    fn push(&mut self, word: Expected) -> Option<()> {
         if self.words.len() >= MOST_WORDS {
             return None;
         }

@@ -60,8 +60,14 @@ impl<'a> HostUnwinder<'a> {
 /// Where the stack that resumed this one goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Switch {
-    /// By the registers that a fiber's switch pushed on that stack, from this address on.
-    Saved(u64),
+    /// By the registers that a fiber's switch pushed on that stack, from `sp` on. The fiber's
+    /// `first` frame is at the top of its stack, below two words of the engine's.
+    Saved {
+        /// Where the registers were pushed.
+        sp: u64,
+        /// The stack pointer of the fiber's first frame.
+        first: u64,
+    },
     /// By these registers, which a continuation's switch left on its own stack.
     Registers(Registers),
 }
@@ -71,8 +77,17 @@ impl Switch {
     #[must_use]
     pub fn sp(&self) -> u64 {
         match self {
-            Switch::Saved(sp) => *sp,
+            Switch::Saved { sp, .. } => *sp,
             Switch::Registers(registers) => registers.sp,
+        }
+    }
+
+    /// Returns the stack pointer of the first frame of a fiber; `None` of a continuation.
+    #[must_use]
+    pub fn fiber(&self) -> Option<u64> {
+        match self {
+            Switch::Saved { first, .. } => Some(*first),
+            Switch::Registers(_) => None,
         }
     }
 
@@ -81,7 +96,7 @@ impl Switch {
     pub fn registers(&self, memory: &impl Memory) -> Option<Registers> {
         match *self {
             // Six registers, the frame pointer topmost, and the return address.
-            Switch::Saved(sp) => Some(Registers {
+            Switch::Saved { sp, .. } => Some(Registers {
                 pc: HostPc(memory.read(sp.checked_add(0x30)?)?),
                 sp: sp.checked_add(0x38)?,
                 fp: memory.read(sp.checked_add(0x28)?)?,
@@ -103,7 +118,10 @@ impl HostUnwinder<'_> {
         match self.objects.coverage.kind_at(call)? {
             // What `wasmtime_fiber_start` says in its table: the other stack's pointer is on
             // top of this stack.
-            Kind::Fiber => Some(Switch::Saved(memory.read(registers.sp)?)),
+            Kind::Fiber => Some(Switch::Saved {
+                sp: memory.read(registers.sp)?,
+                first: registers.sp,
+            }),
             // What `wasmtime_continuation_start` does to return.
             Kind::Continuation => {
                 let (fp, pc) = memory.read_pair(registers.fp)?;

@@ -39,7 +39,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use wasmscope_address::HostPc;
-use wasmscope_sample::LeftStack;
+use wasmscope_sample::{KnownStack, LeftStack};
 
 /// A mapping with a guard page at its low end. Unmapped when dropped.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ pub(super) struct FiberMemory {
     mapping: *mut libc::c_void,
     guard: usize,
     size: usize,
+    /// Says to walks where the stack ends.
+    known: Option<KnownStack>,
     /// How often the engine has prepared to run a fiber on it.
     resumes: AtomicU64,
     /// On which thread it did so last, as the kernel numbers it; 0 before the first.
@@ -107,10 +109,11 @@ impl FiberMemory {
         if mapping == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }
-        let memory = Self {
+        let mut memory = Self {
             mapping,
             guard: page,
             size,
+            known: None,
             resumes: AtomicU64::new(0),
             thread: AtomicU32::new(0),
             task: AtomicU64::new(0),
@@ -120,6 +123,9 @@ impl FiberMemory {
         if unsafe { libc::mprotect(usable, size, libc::PROT_READ | libc::PROT_WRITE) } != 0 {
             return Err(io::Error::last_os_error());
         }
+        // SAFETY: the range is readable from now on, until the mapping is given back in `drop`,
+        // after this.
+        memory.known = Some(unsafe { KnownStack::new(memory.range()) });
         Ok(memory)
     }
 
@@ -163,6 +169,18 @@ impl FiberMemory {
         // as `self` is, and is aligned as the top is. The engine accesses it without atomic
         // operations; on this machine aligned words are written and read whole all the same.
         unsafe { AtomicU64::from_ptr(place) }
+    }
+
+    /// Returns the two words at the top: the stack pointer to go on, and where the result goes.
+    pub(super) fn engines_words(&self) -> (u64, u64) {
+        let word = |below| self.below_top(below).load(Ordering::Acquire);
+        (word(16), word(8))
+    }
+
+    /// Writes what the engine writes.
+    #[cfg(test)]
+    pub(super) fn write(&self, below_top: usize, word: u64) {
+        self.below_top(below_top).store(word, Ordering::SeqCst);
     }
 
     /// Copies what a fiber that waits has on this stack to `words`, which is emptied first.
@@ -232,6 +250,7 @@ fn current_tid() -> u32 {
 
 impl Drop for FiberMemory {
     fn drop(&mut self) {
+        self.known = None;
         // SAFETY: the mapping is this value's own; the engine has given back the stack, and
         // readers hold a reference while they read.
         unsafe {
@@ -283,11 +302,6 @@ unsafe impl wasmtime::StackCreator for Creator {
 mod tests {
     use super::*;
 
-    /// Writes what the engine writes.
-    fn write(memory: &FiberMemory, below_top: usize, word: u64) {
-        memory.below_top(below_top).store(word, Ordering::SeqCst);
-    }
-
     #[test]
     fn a_stack_says_what_is_on_it() {
         let memory = FiberMemory::new(10_000).expect("maps");
@@ -297,16 +311,16 @@ mod tests {
         let mut words = Vec::new();
         assert_eq!(memory.copy(1, &mut words), Found::Idle, "never used");
 
-        write(&memory, 16, top - 72);
+        memory.write(16, top - 72);
         assert_eq!(
             memory.copy(1, &mut words),
             Found::Idle,
             "not begun, or ended"
         );
 
-        write(&memory, 16, top - 160);
-        write(&memory, 160 - 48, 0x1234);
-        write(&memory, 160 - 40, 0x5678);
+        memory.write(16, top - 160);
+        memory.write(160 - 48, 0x1234);
+        memory.write(160 - 40, 0x5678);
         assert_eq!(memory.copy(1, &mut words), Found::Suspended(top - 160));
         assert_eq!(words.len(), 20);
         let left = left(top - 160, &words).expect("long enough");
@@ -314,11 +328,11 @@ mod tests {
         assert_eq!(left.words.len(), 13);
         assert_eq!(memory.below_top(8).load(Ordering::SeqCst), 0, "as before");
 
-        write(&memory, 8, 0x7fff_0000);
+        memory.write(8, 0x7fff_0000);
         assert_eq!(memory.copy(1, &mut words), Found::Running);
-        write(&memory, 8, 0);
+        memory.write(8, 0);
         for damaged in [0, 1, 8, top, top - 64, top - 161, u64::MAX] {
-            write(&memory, 16, damaged);
+            memory.write(16, damaged);
             assert_eq!(memory.copy(3, &mut words), Found::Idle, "{damaged:#x}");
         }
         assert!(super::left(top - 160, &words).is_none(), "nothing copied");
@@ -330,7 +344,7 @@ mod tests {
         let memory = FiberMemory::new(4096).expect("maps");
         let top = memory.range().end as u64;
         let sp = top - 8 * (WORDS + 2);
-        write(&memory, 16, sp);
+        memory.write(16, sp);
         let stop = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             // As the engine does: the result's place, the switch, frames, the switch back.
@@ -338,15 +352,15 @@ mod tests {
                 let mut turn = 0u64;
                 while !stop.load(Ordering::Relaxed) {
                     turn += 1;
-                    write(&memory, 8, 0x1000);
-                    write(&memory, 16, 0x2000);
+                    memory.write(8, 0x1000);
+                    memory.write(16, 0x2000);
                     for word in 0..WORDS {
                         let place =
                             memory.below_top(usize::try_from(8 * (word + 3)).expect("fits"));
                         place.store(turn, Ordering::Relaxed);
                     }
-                    write(&memory, 16, sp);
-                    write(&memory, 8, 0);
+                    memory.write(16, sp);
+                    memory.write(8, 0);
                     for _ in 0..turn % 512 {
                         std::hint::spin_loop();
                     }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 mod counting;
+mod fibers;
 #[path = "../support/patience.rs"]
 #[expect(dead_code, reason = "nothing is waited for in a loop")]
 mod patience;

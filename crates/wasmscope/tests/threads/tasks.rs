@@ -106,7 +106,7 @@ async fn join<F: Future<Output = Result<(u32,)>>>(
 #[tokio::test]
 async fn tasks_of_one_store_that_wait_are_all_listed() {
     let walker = Walker::new().unwrap();
-    let fibers = Fibers::new(&walker);
+    let fibers = Fibers::new(&walker).unwrap();
     let mut config = Config::new();
     config
         .with_host_stack(fibers.stack_creator())

@@ -102,7 +102,7 @@ struct Setting {
 
 fn setting(tasks: usize) -> Setting {
     let walker = Walker::new().unwrap();
-    let fibers = Fibers::new(&walker);
+    let fibers = Fibers::new(&walker).unwrap();
     let mut config = Config::new();
     config
         .with_host_stack(fibers.stack_creator())

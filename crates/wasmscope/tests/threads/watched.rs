@@ -40,7 +40,7 @@ struct Setting {
 
 fn setting() -> Setting {
     let walker = Walker::new().unwrap();
-    let fibers = Fibers::new(&walker);
+    let fibers = Fibers::new(&walker).unwrap();
     let mut config = Config::new();
     config.with_host_stack(fibers.stack_creator());
     let engine = Engine::new(&config).unwrap();
