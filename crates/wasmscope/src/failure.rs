@@ -43,6 +43,11 @@ pub enum Extent {
     /// the error was [passed through](pass_through). Other stores whose guests are on the same
     /// stack are as opaque as the host.
     Whole,
+    /// From where an exception that nobody caught was thrown on: it had been caught, and a
+    /// `throw_ref` threw it once more, as clean-ups do and probes of [`Listening`](crate::Listening).
+    /// The engine keeps the stack of that; where it was thrown first is not known. Told by the
+    /// guest's [bytes](crate::Guest::bytes), without which this is [`Whole`](Self::Whole).
+    Rethrown,
     /// The newest frames. The engine names as many as `Config::wasm_backtrace_max_frames`
     /// says, 20 unless set, and what it recorded beyond them could not be read.
     Newest,
@@ -111,6 +116,9 @@ impl fmt::Display for Failure {
         match self.extent {
             Extent::Whole => Ok(()),
             Extent::Newest => f.write_str("\n      there may be older frames"),
+            Extent::Rethrown => {
+                f.write_str("\n      where the exception was thrown first is not known")
+            }
             Extent::Nothing => f.write_str("\n      no stack is known"),
         }
     }

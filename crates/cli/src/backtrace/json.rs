@@ -7,7 +7,7 @@
 //! | `cause` | `trap`, `exception`, `host`, or `timeout` for where a guest is that cannot be stopped |
 //! | `trap` | which trap, as wasmtime's `Trap` calls it; null of other causes |
 //! | `messages` | what the error and its causes say, outermost first |
-//! | `extent` | how much of the stack is known: `whole`, `newest`, `nothing` |
+//! | `extent` | how much of the stack is known: `whole`, `rethrown` (from where an exception was thrown on), `newest`, `nothing` |
 //! | `frames` | the frames, newest first |
 //!
 //! Of a core dump there are `guest`, the name in it, and `threads`, each with `name`, `extent`
@@ -127,6 +127,7 @@ fn list<T, W: Write>(
 fn extent(extent: Option<Extent>) -> Option<&'static str> {
     Some(match extent? {
         Extent::Whole => "whole",
+        Extent::Rethrown => "rethrown",
         Extent::Nothing => "nothing",
         _ => "newest",
     })

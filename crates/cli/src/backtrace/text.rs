@@ -146,6 +146,9 @@ impl<W: Write> Page<'_, W> {
             Some(Extent::Newest) => {
                 self.note("there may be older frames: what recorded the stack kept these")
             }
+            Some(Extent::Rethrown) => self.note(
+                "the exception was caught there and thrown on: where it was thrown first is not known",
+            ),
             Some(Extent::Nothing) => self.note("no stack is known: no guest ran when this failed"),
             _ => Ok(()),
         }

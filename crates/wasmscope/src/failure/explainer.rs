@@ -159,6 +159,10 @@ impl Explainer {
                 extent = Extent::Newest;
                 continue;
             }
+            let is_exception = cause == FailureCause::Exception;
+            if position == 0 && is_exception && naming.is_rethrown(places) {
+                extent = Extent::Rethrown;
+            }
             frames.extend(calls_host.then(|| naming.host_frame(places)).flatten());
             frames.extend(named.frames(places));
         }

@@ -143,6 +143,28 @@ impl Naming<'_> {
         }
     }
 
+    /// Tells whether an exception was thrown on at the newest place, and not thrown first.
+    pub(super) fn is_rethrown(&self, places: &[At]) -> bool {
+        let Some(At::Code(number, place)) = places.first().copied() else {
+            return false;
+        };
+        let Some(code) = self.codes.get(number) else {
+            return false;
+        };
+        let asked = BTreeSet::from([place]);
+        match code.resolve(&asked).remove(&place) {
+            Some(Resolved::Function(function)) => match function.wasm {
+                Some(_) => {
+                    let operator = function.operator;
+                    operator.is_some_and(|operator| operator.name() == "throw_ref")
+                }
+                // What the engine has an offset of, and the original none, is a probe's.
+                None => matches!(code.compiled(&asked).get(&place), Some((_, Some(_)))),
+            },
+            Some(Resolved::Trampoline) | None => false,
+        }
+    }
+
     /// Returns the frame of the host function that the guest calls at the newest place.
     pub(super) fn host_frame(&self, places: &[At]) -> Option<Arc<Frame>> {
         // Behind what a rewriter put in front of the host's function.

@@ -136,6 +136,45 @@ fn an_exception_that_nobody_catches() {
     assert_eq!(checked.names(), ["throw"]);
 }
 
+/// An exception that was caught and thrown on has the stack of the second throw, and that is said.
+#[test]
+fn an_exception_that_was_thrown_on() {
+    let text = r#"(module
+      (tag $e)
+      (func $thrower (throw $e))
+      (func $clean_up (param i32)
+        (block $caught (result exnref)
+          (try_table (catch_all_ref $caught) (call $thrower))
+          (return))
+        (if (param exnref) (local.get 0) (then (throw_ref)) (else (drop) (throw $e))))
+      (func (export "on") (call $clean_up (i32.const 1)))
+      (func (export "new") (call $clean_up (i32.const 0)))
+      (func (export "plain") (call $thrower)))"#;
+    let bytes = wat::parse_str(text).unwrap();
+    let engine = Engine::default();
+    let module = Module::new(&engine, &bytes).unwrap();
+    for (export, extent, newest, opcode) in [
+        ("on", Extent::Rethrown, "clean_up", 0x0a),
+        ("new", Extent::Whole, "clean_up", 0x08),
+        ("plain", Extent::Whole, "thrower", 0x08),
+    ] {
+        let mut store = Store::new(&engine, ());
+        let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+        let function = instance.get_func(&mut store, export).unwrap();
+        let error = function.call(&mut store, &[], &mut []).unwrap_err();
+        let failure = kept(Guest::module("it", &module).bytes(bytes.clone()), &error);
+        assert_eq!(failure.cause(), FailureCause::Exception, "{export}");
+        assert_eq!(failure.extent(), extent, "{export}");
+        assert_eq!(failure.frames().len(), 2, "{export}");
+        let frame = &failure.frames()[0];
+        assert_eq!(&*frame.name, newest, "{export}");
+        assert_eq!(bytes[frame.offset.unwrap().0 as usize], opcode, "{export}");
+        // Without the bytes nobody knows which it was.
+        let failure = kept(Guest::module("it", &module), &error);
+        assert_eq!(failure.extent(), Extent::Whole, "{export}");
+    }
+}
+
 #[test]
 fn a_start_function() {
     let bytes = wat::parse_str(
@@ -436,12 +475,16 @@ fn rewritten_modules() {
                 seen(&expected.failure),
                 "{way}, guarded: {guarded}"
             );
-            if is_thrown {
-                assert_eq!(failure.frames()[0].offset, None);
-            }
+            let extent = match is_thrown {
+                true => {
+                    assert_eq!(failure.frames()[0].offset, None);
+                    Extent::Rethrown
+                }
+                false => Extent::Whole,
+            };
+            assert_eq!(failure.extent(), extent, "{way}, guarded: {guarded}");
             assert_eq!(failure.cause(), expected.failure.cause());
             assert_eq!(failure.messages(), expected.failure.messages());
-            assert_eq!(failure.extent(), Extent::Whole);
         }
     }
 }
