@@ -471,6 +471,23 @@ fn tail_calls_and_exceptions_close_what_they_leave() {
         "run()\n  passes()\n    throws() ! exception\n  passes ! exception\nrun => tail call\n\
          last(5) = 5\n"
     );
+
+    // Nobody catches it but the probes, which throw it on: the engine's stack is of the last.
+    place.write(
+        "thrown.wat",
+        "(module (tag $t) (func $throws (throw $t)) (func $run (export \"run\") (call $throws)))",
+    );
+    let ran = place.trace("--invoke run thrown.wat");
+    assert_eq!(ran.status, 1);
+    let expected = "\
+run()
+  throws() ! exception
+run ! exception
+error: thrown.wat failed: thrown Wasm exception
+ 0: run  thrown.wat
+note: the exception was caught there and thrown on: where it was thrown first is not known
+";
+    assert_eq!(ran.stderr, expected);
 }
 
 #[test]
