@@ -9,6 +9,7 @@
     unsafe_code,
     reason = "faults on purpose, and puts a handler around those that are there"
 )]
+#![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 #[path = "../../sample/tests/support/forbidden.rs"]
 mod forbidden;
