@@ -25,9 +25,11 @@
 
 mod entries;
 mod found;
+mod owners;
 
 pub(crate) use entries::{Entered, Trust, agreed, disagreed};
 pub(crate) use found::Found;
+pub(crate) use owners::{Owners, Walked};
 
 use std::sync::atomic::AtomicPtr;
 use wasmscope_address::HostPc;

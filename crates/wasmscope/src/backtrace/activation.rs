@@ -16,7 +16,12 @@ impl StoreId {
     /// Returns the identity of the store whose data this is.
     #[inline]
     pub(crate) fn of_data<T>(data: &T) -> Self {
-        Self(std::ptr::from_ref(data).addr())
+        Self::at(std::ptr::from_ref(data).addr())
+    }
+
+    /// Returns the identity of the store whose data is at an address.
+    pub(crate) fn at(data: usize) -> Self {
+        Self(data)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::activation::{Activation, Span, StoreId};
 use super::codes::Codes;
 use super::raw_frame::{RawFrame, RawFrameKind};
+use crate::layout::{Owners, Walked};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -129,6 +130,45 @@ impl Backtrace {
                 end,
                 store: Some(store),
             });
+        }
+    }
+
+    /// Notes which activations are of a store, of which there is a view of its own, taken on
+    /// the same stack.
+    pub(super) fn note_store(&mut self, view: &Self) {
+        let mut spans = self.activations.iter_mut();
+        for activation in view.activations() {
+            let newest = activation
+                .frames()
+                .first()
+                .and_then(|raw| raw.frame_pointer());
+            // Its newest frame follows the trampoline's, if that is a guest's. Both lists
+            // begin with the newest.
+            let found = spans.find(|span| {
+                let frames = self.frames.get(span.start..span.end).unwrap_or_default();
+                let mut first = frames.iter().take(2).map(|raw| raw.frame_pointer());
+                newest.is_some() && first.any(|frame| frame == newest)
+            });
+            match found {
+                Some(span) => span.store = activation.store(),
+                None => return,
+            }
+        }
+    }
+
+    /// Looks for the stores of activations that are not known yet. The stack is still there.
+    pub(super) fn find_stores(&mut self) {
+        let mut owners = Owners::default();
+        for span in &mut self.activations {
+            let frames = self.frames.get(span.start..span.end).unwrap_or_default();
+            let end = |raw: Option<&RawFrame>| raw.and_then(|raw| raw.frame_pointer());
+            let (Some(newest), Some(oldest)) = (end(frames.first()), end(frames.last())) else {
+                continue;
+            };
+            let found = owners.next(Walked { newest, oldest });
+            if span.store.is_none() {
+                span.store = found.map(StoreId::at);
+            }
         }
     }
 

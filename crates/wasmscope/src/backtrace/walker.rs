@@ -55,7 +55,8 @@ use wasmtime::AsContextMut;
 /// [`capture`](Self::capture) sees the whole thread, also where no store is at hand: guests
 /// of every store, on the host's stack, on fibers and on continuations, each going on into the
 /// stack that resumed it, and the host between them. Which store an activation belongs to is
-/// not known there. [`capture_store`](Self::capture_store) sees what the engine's own
+/// looked for by [`capture_with_stores`](Self::capture_with_stores) alone, which takes longer.
+/// [`capture_store`](Self::capture_store) sees what the engine's own
 /// `WasmBacktrace::force_capture` sees: the guests of one store.
 #[derive(Clone)]
 pub struct Walker {
@@ -238,6 +239,38 @@ impl Walker {
         let end = self.walk(host_frames, &mut filling);
         drop(filling);
         backtrace.set_end(end);
+    }
+
+    /// Returns the stack of this thread, its activations with their stores, as far as those can
+    /// be found without one at hand: `None` where not, as on continuations, and never a guess.
+    /// It takes some microseconds more for each activation.
+    #[must_use]
+    #[inline(never)]
+    pub fn capture_with_stores(&self) -> Backtrace {
+        let mut backtrace = Backtrace::empty();
+        self.capture_with_stores_into(&mut backtrace);
+        backtrace
+    }
+
+    /// Replaces a backtrace by the stack of this thread, its activations with their stores.
+    /// Allocates as [`capture_into`](Self::capture_into) does.
+    #[inline(never)]
+    pub fn capture_with_stores_into(&self, backtrace: &mut Backtrace) {
+        self.capture_into(backtrace);
+        backtrace.find_stores();
+    }
+
+    /// Returns the stack of this thread: as [`capture_with_stores`](Self::capture_with_stores),
+    /// and all activations of the store that is at hand have it, those on continuations too.
+    #[must_use]
+    #[inline(never)]
+    pub fn capture_from(&self, store: impl AsContextMut) -> Backtrace {
+        let view = self.capture_store(store);
+        let mut backtrace = Backtrace::empty();
+        self.capture_into(&mut backtrace);
+        backtrace.note_store(&view);
+        backtrace.find_stores();
+        backtrace
     }
 
     /// Visits the frames of this thread's stack, newest first, until the visitor says to

@@ -69,11 +69,12 @@ impl Entered {
 
 /// What the engine keeps of one activation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Saved {
-    exit_pc: usize,
-    exit_trampoline: usize,
-    entry: usize,
-    chain: (usize, usize),
+pub(super) struct Saved {
+    pub(super) exit_pc: usize,
+    pub(super) exit_trampoline: usize,
+    pub(super) entry: usize,
+    /// What kind of stack it is on, and what is known of that.
+    pub(super) chain: (usize, usize),
 }
 
 /// Where the fields of an `EntryStoreContext` are, in bytes from its `vm_store_context`.
@@ -274,6 +275,14 @@ impl StoreContext {
         Ok(saved)
     }
 
+    /// Looks beside a stack's record for what was saved of the context at an address, which
+    /// itself is not read.
+    pub(super) fn saved_beside(context: usize, record: usize) -> Option<Saved> {
+        let context = Self(std::ptr::without_provenance(context));
+        let found = context.search(layout()?, record).ok()?;
+        Some(found.1)
+    }
+
     /// Looks around a stack's record for what was saved: in the same frame, so that what was
     /// saved by other entries lies further away, with frames between.
     #[cold]
@@ -457,6 +466,13 @@ impl Around {
             .is_multiple_of(WORD)
             .then_some((*word ^ MASK) as usize)
     }
+}
+
+/// Reads a word by asking the kernel.
+pub(super) fn word_at(address: usize) -> Option<usize> {
+    let mut word = [0];
+    let is_read = address.is_multiple_of(WORD) && read_memory(address as u64, &mut word) == 1;
+    is_read.then_some(word[0] as usize)
 }
 
 /// Returns how the engine lays out what it saves, which is found out once.

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use wasmscope::{Listened, Listening};
+use wasmscope::{Listened, Listening, StoreId};
 use wasmtime::{
     AsContextMut, Caller, Config, Engine, Func, InstancePre, Linker, Module, Store, StoreContextMut,
 };
@@ -159,9 +159,16 @@ pub(crate) fn play(
     play
 }
 
+/// Notes which store is entered.
+fn begins(store: &StoreContextMut<'_, StoreNumber>) -> StoreNumber {
+    let number = *store.data();
+    playing(|playing| playing.play.stores.insert(number, StoreId::of(store)));
+    number
+}
+
 /// Enters `a` or `b` of a store's own instance.
 fn enter(mut store: StoreContextMut<'_, StoreNumber>, export: &Export) -> wasmtime::Result<()> {
-    let number = *store.data();
+    let number = begins(&store);
     playing(|playing| playing.play.push(number, export.0, Begin::Entered));
     match export.0 {
         Function::A => {
@@ -180,7 +187,7 @@ async fn enter_async(
     mut store: StoreContextMut<'_, StoreNumber>,
     export: &Export,
 ) -> wasmtime::Result<()> {
-    let number = *store.data();
+    let number = begins(&store);
     playing(|playing| playing.play.push(number, export.0, Begin::OnFiber));
     match export.0 {
         Function::A => {

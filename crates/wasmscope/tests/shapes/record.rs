@@ -1,6 +1,8 @@
 //! What the host knows of the stack, because it said each step of it.
 
 use crate::guest::{Function, Step};
+use std::collections::HashMap;
+use wasmscope::StoreId;
 
 /// A store by the number that it has as its data.
 pub(crate) type StoreNumber = u32;
@@ -50,6 +52,8 @@ pub(crate) struct Limits {
 pub(crate) struct Play {
     /// Oldest first.
     pub(crate) entries: Vec<Entry>,
+    /// Which store is which.
+    pub(crate) stores: HashMap<StoreNumber, StoreId>,
     pub(crate) looks: usize,
     pub(crate) deepest: usize,
     limits: Limits,
@@ -66,6 +70,7 @@ impl Play {
     pub(crate) fn new(seed: u64, limits: Limits) -> Self {
         Self {
             entries: Vec::new(),
+            stores: HashMap::new(),
             looks: 0,
             deepest: 0,
             limits,

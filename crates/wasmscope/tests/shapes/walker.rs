@@ -2,7 +2,7 @@
 
 use crate::guest::Guest as Played;
 use crate::host::{Compiled, is_on_fiber, play};
-use crate::record::{Entry, Limits, Play};
+use crate::record::{Begin, Entry, Limits, Play};
 use crate::{DEEP, DEEP_AND_MIXED, MIXED, guests, with_room};
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,7 +10,7 @@ use wasmscope::{
     Backtrace, BacktraceEnd, Cursor, Frame, FrameKind, Guest, HostFrames, Listening, StoreId,
     Walker,
 };
-use wasmtime::{AsContext, StoreContextMut, WasmBacktrace};
+use wasmtime::{AsContext, AsContextMut, StoreContextMut, WasmBacktrace};
 
 fn walker(host_frames: HostFrames, compiled: [&Rc<Compiled>; 2]) -> (Walker, Vec<impl Sized>) {
     let walker = Walker::builder().host_frames(host_frames).build().unwrap();
@@ -58,6 +58,8 @@ fn plays(host_frames: HostFrames, limits: Limits, seeds: std::ops::Range<u64>) {
             let (h, f) = (Rc::clone(&here), Rc::clone(&on_fibers));
             let look = move |store: StoreContextMut<'_, u32>, play: &Play| {
                 whole_thread(&walker, play, &h.guest, &f.guest);
+                let mut store = store;
+                stores(&walker, store.as_context_mut(), play);
                 one_store(&walker, store, play, &h.guest, &f.guest);
                 seen.set(seen.get() + 1);
             };
@@ -78,6 +80,28 @@ fn whole_thread(walker: &Walker, play: &Play, here: &Played, on_fibers: &Played)
         here,
         on_fibers,
     );
+}
+
+/// The activations have the stores that the host entered them with, but for those on
+/// continuations, which are known of the store at hand alone.
+fn stores(walker: &Walker, mut store: StoreContextMut<'_, u32>, play: &Play) {
+    let entered = play.entries.iter().rev();
+    let begun = entered.filter(|entry| entry.begin != Begin::Called);
+    let begun: Vec<_> = begun
+        .map(|entry| (entry.begin, play.stores[&entry.store]))
+        .collect();
+    let at_hand = StoreId::of(&store);
+    assert_eq!(Some(&at_hand), play.stores.get(store.data()));
+    let found = walker.capture_with_stores();
+    let with_one = walker.capture_from(&mut store);
+    for (backtrace, at_hand) in [(found, None), (with_one, Some(at_hand))] {
+        assert_eq!(backtrace.end(), BacktraceEnd::Whole);
+        assert_eq!(backtrace.activations().len(), begun.len());
+        for (activation, &(begin, store)) in backtrace.activations().zip(&begun) {
+            let is_known = begin != Begin::OnContinuation || at_hand == Some(store);
+            assert_eq!(activation.store(), is_known.then_some(store), "{begin:?}");
+        }
+    }
 }
 
 fn one_store(
