@@ -42,12 +42,16 @@ pub(crate) fn run(duration: Duration, output: &str) -> Result<(), Box<dyn Error>
         let mut store = Store::new(&engine, ());
         let instance = Instance::new(&mut store, &module, &[])?;
         let serve = instance.get_typed_func::<i32, ()>(&mut store, "serve")?;
+        let mut sampled = None;
         while !stop.load(Ordering::Relaxed) {
             // Between two requests a thread sees whether it is to be sampled: until
-            // then there is no timer, and no cost.
-            let _thread = wanted
-                .load(Ordering::Relaxed)
-                .then(|| profiler.attach_thread());
+            // then there is no timer, and no cost. Its timer goes on over many requests:
+            // one of its own for each would never see the beginning of a short one.
+            sampled = match (wanted.load(Ordering::Relaxed), sampled) {
+                (false, _) => None,
+                (true, None) => Some(profiler.attach_thread()?),
+                (true, attached) => attached,
+            };
             serve.call(&mut store, 1_000_000)?;
         }
         Ok(())

@@ -5,6 +5,10 @@
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 #![expect(unsafe_code, reason = "asks the C library for the machine's name")]
 
+#[path = "support/patience.rs"]
+mod patience;
+
+use patience::Patience;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::ops::Range;
@@ -171,6 +175,12 @@ const RED: &str = r#"(module $red_module
       (loop (br_if 0 (local.tee $i (i32.sub (local.get $i) (i32.const 1)))))
       (local.get 0)))"#;
 
+/// The tenants, and whose guest each has.
+const TENANTS: [(&str, &str); 2] = [
+    ("tenant-red", "red-plugin.wasm"),
+    ("tenant-blue", "blue-plugin.wasm"),
+];
+
 #[test]
 fn a_tenant_s_profile_tells_nothing_of_others_nor_of_the_host() {
     let engine = Engine::default();
@@ -216,7 +226,19 @@ fn a_tenant_s_profile_tells_nothing_of_others_nor_of_the_host() {
         let blue_labels = Labels::new()
             .with("tenant", "tenant-blue")
             .with("request", "blue-request-4711");
-        for _ in 0..40 {
+        let is_enough = || {
+            let recording = profiler.snapshot();
+            TENANTS.iter().all(|(tenant, guest)| {
+                let selection = Selection::everything().labelled("tenant", *tenant);
+                let profile = recording.select(&selection.only_guests([*guest]));
+                profile.total().count > 20
+            })
+        };
+        let patience = Patience::for_what("samples enough of both tenants");
+        let mut rounds = 0;
+        while rounds < 40 || !is_enough() {
+            patience.check();
+            rounds += 1;
             red_labels.scope(|| run.call(&mut red_store, 100)).unwrap();
             blue_labels
                 .scope(|| churn.call(&mut blue_store, 24))
