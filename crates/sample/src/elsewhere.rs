@@ -251,6 +251,29 @@ pub fn set_label(_label: u64) -> Option<u64> {
     None
 }
 
+/// A task's label; there is none on this platform.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct TaskLabel;
+
+/// Runs `work`; no thread is attached on this platform, so the label is nobody's.
+pub fn with_label<R>(_label: Option<u64>, work: impl FnOnce() -> R) -> R {
+    work()
+}
+
+/// Tells whether tasks' labels may be set: never on this platform.
+#[must_use]
+pub fn takes_task_labels() -> bool {
+    false
+}
+
+/// Puts a label in effect on the stack that the caller runs on; no effect on this platform.
+pub fn set_task_label(_label: Option<u64>) -> TaskLabel {
+    TaskLabel
+}
+
+/// Puts a task's label back in effect; no effect on this platform.
+pub fn restore_task_label(_task: TaskLabel) {}
+
 /// Returns the calling thread's number and label, if it is attached to a sampler:
 /// never on this platform.
 #[must_use]

@@ -111,8 +111,9 @@ pub use now::{monotonic_nanos, thread_cpu_time};
 pub use options::{HostFrames, Options};
 pub use platform::{
     FatalReport, GuestWindows, KnownStack, OsThread, OwnCapture, Sampler, SinkAccess, StackCapture,
-    ThreadCapture, ThreadGuard, current_thread, find_windows, is_attached, read_memory,
-    report_this_thread, set_fatal_report, set_label, write_to_stderr,
+    TaskLabel, ThreadCapture, ThreadGuard, current_thread, find_windows, is_attached, read_memory,
+    report_this_thread, restore_task_label, set_fatal_report, set_label, set_task_label,
+    takes_task_labels, with_label, write_to_stderr,
 };
 pub use report::{Accounting, ThreadId, ThreadReport};
 pub use sample::{Sample, Sink, StackEnd};

@@ -11,6 +11,7 @@ mod guest_windows;
 mod handler;
 mod host_run;
 mod interrupt;
+mod label;
 mod os_thread;
 mod other_stacks;
 mod own_capture;
@@ -30,6 +31,7 @@ pub use fatal::{FatalReport, report_this_thread, set_fatal_report, write_to_stde
 pub use guard::{ThreadGuard, current_thread, is_attached, set_label};
 pub use guest_windows::{GuestWindows, find_windows};
 pub use interrupt::ThreadCapture;
+pub use label::{TaskLabel, restore_task_label, set_task_label, takes_task_labels, with_label};
 pub use os_thread::OsThread;
 pub use other_stacks::KnownStack;
 pub use own_capture::OwnCapture;

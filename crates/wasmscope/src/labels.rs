@@ -151,19 +151,29 @@ impl Labels {
     /// ends, the set that was current before is then current again. For a future, use
     /// [`follow`](Self::follow).
     pub fn scope<R>(&self, work: impl FnOnce() -> R) -> R {
-        let _scope = Scope {
-            // On a thread that is not sampled there is nothing to note.
-            before: is_sampled().then(|| exchange(self.id())),
-        };
-        work()
+        // On a thread that is not sampled there is nothing to note.
+        let label = wasmscope_sample::is_attached().then(|| self.id());
+        wasmscope_sample::with_label(label, work)
+    }
+
+    /// Returns the set that a sample of the calling thread would carry now: that of the
+    /// innermost scope, or of the component's task that called the host; see
+    /// [`follow`](Self::follow) to give it to a future. Empty on a thread that is not sampled.
+    #[must_use]
+    pub fn current() -> Self {
+        let current = wasmscope_sample::current_thread();
+        current
+            .and_then(|(_, label)| Self::by_id(label))
+            .unwrap_or_default()
     }
 
     /// Makes this set current whenever `future` is polled, on whichever thread.
     /// Guests that wasmtime runs in it, on fibers of their own, carry it as well.
     ///
     /// Concurrent tasks of components run where their store's `run_concurrent` is polled, not
-    /// where the futures of their calls are: follow the former. Tasks of one store that run
-    /// for several tenants cannot be told apart.
+    /// where the futures of their calls are: follow the former. Where tasks of one store run
+    /// for several tenants, `TaskLabels` (with the cargo feature `component-model-async`) gives
+    /// each its own set.
     pub fn follow<F: Future>(&self, future: F) -> Labelled<F> {
         Labelled {
             labels: self.clone(),
@@ -222,20 +232,6 @@ impl PartialEq for Labels {
 
 impl Eq for Labels {}
 
-/// Makes the set that was current before current again. Never handed out: only a
-/// function's own frame makes sure that scopes end in reverse order.
-struct Scope {
-    before: Option<u64>,
-}
-
-impl Drop for Scope {
-    fn drop(&mut self) {
-        if let Some(before) = self.before {
-            exchange(before);
-        }
-    }
-}
-
 /// A future under labels; see [`Labels::follow`].
 pub struct Labelled<F> {
     labels: Labels,
@@ -257,14 +253,6 @@ impl<F: Future> Future for Labelled<F> {
         let this = &mut *self;
         this.labels.scope(|| this.future.as_mut().poll(context))
     }
-}
-
-fn is_sampled() -> bool {
-    wasmscope_sample::is_attached()
-}
-
-fn exchange(id: u64) -> u64 {
-    wasmscope_sample::set_label(id).unwrap_or(0)
 }
 
 #[cfg(test)]

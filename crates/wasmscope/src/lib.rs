@@ -54,6 +54,8 @@ mod profiler;
 mod recording;
 mod selection;
 mod stacks;
+#[cfg(feature = "component-model-async")]
+mod task_labels;
 mod watchdog;
 
 pub use backtrace::{
@@ -77,6 +79,8 @@ pub use on_demand::OnDemand;
 pub use profiler::{Builder, Profiler, Registration};
 pub use recording::Recording;
 pub use selection::Selection;
+#[cfg(feature = "component-model-async")]
+pub use task_labels::{FollowedTasks, LabelledTask, TaskLabels};
 pub use wasmscope_instrument::Exceptions;
 pub use wasmscope_instrument::events::{Event, EventKind};
 pub use wasmscope_listen as listen;

@@ -13,6 +13,7 @@
 use super::cpu_clock::thread_cpu_nanos;
 use super::host_run::{HostRun, HostRuns};
 use super::interrupt;
+use super::label;
 use super::published::Published;
 use super::record::RecordWriter;
 use super::stack_memory::{MappingQuery, StackMemory};
@@ -90,6 +91,7 @@ thread_local! {
 /// Makes `attachment` the one that the calling thread's handler uses; the caller
 /// keeps it alive until it calls [`leave`].
 pub(crate) fn enter(attachment: *const Attachment) {
+    label::reset();
     CURRENT.set(attachment);
 }
 
@@ -110,18 +112,30 @@ pub(crate) fn current_thread() -> Option<(ThreadId, u64)> {
     // SAFETY: not null means that this thread's guard is alive, and with it the
     // attachment.
     let attachment = unsafe { CURRENT.get().as_ref() }?;
-    let label = attachment.state.counts.label.load(Ordering::Relaxed);
-    Some((attachment.state.id, label))
+    let here = 0u8;
+    let sp = std::hint::black_box(&raw const here) as u64;
+    let Attachment { state, shared, .. } = attachment;
+    let label = label::at(sp, state.stack, |stack| {
+        StackMemory::at(sp, state.stack, &shared.query).is_of_same_stack(stack)
+    });
+    Some((state.id, label))
+}
+
+/// Tells whether two addresses, the first of them on the stack that the caller runs on, are on
+/// one stack. On a thread that is not attached none are.
+pub(crate) fn are_on_one_stack(here: u64, other: u64) -> bool {
+    // SAFETY: not null means that this thread's guard is alive, and with it the
+    // attachment.
+    let Some(Attachment { state, shared, .. }) = (unsafe { CURRENT.get().as_ref() }) else {
+        return false;
+    };
+    StackMemory::at(here, state.stack, &shared.query).is_of_same_stack(other)
 }
 
 /// Sets the calling thread's label and returns the one before; returns `None`, and
 /// does nothing, when the thread is not attached.
 pub(crate) fn set_label(label: u64) -> Option<u64> {
-    let current = CURRENT.get();
-    // SAFETY: not null means that this thread's guard is alive, and with it the
-    // attachment.
-    let attachment = unsafe { current.as_ref() }?;
-    Some(attachment.state.counts.label.swap(label, Ordering::Relaxed))
+    is_attached().then(|| label::set(label))
 }
 
 /// What was there before us, for signals that are not ours.
@@ -301,10 +315,10 @@ fn take_sample(
         let mut record = RecordWriter::begin(state.ring.begin())?;
         // SAFETY: only this handler touches it, and it does not nest.
         let scratch = unsafe { &mut *attachment.scratch.get() };
-        let end = record_stack(&mut record, view, scratch, attachment, context)?;
-        Some((record, end))
+        let (end, label) = record_stack(&mut record, view, scratch, attachment, context)?;
+        Some((record, end, label))
     });
-    let Some((record, end)) = stack else {
+    let Some((record, end, label)) = stack else {
         Counts::add(&counts.lost, 1);
         Counts::add(&counts.carried, 1);
         return;
@@ -322,7 +336,7 @@ fn take_sample(
         ticks,
         in_handler: Duration::from_nanos(in_handler),
         cpu: cpu.map(|cpu| Duration::from_nanos(cpu.saturating_sub(before))),
-        label: counts.label.load(Ordering::Relaxed),
+        label,
         end,
         frames: &[],
     });
@@ -337,17 +351,21 @@ fn take_sample(
     }
 }
 
-/// Walks the interrupted stack into `record`; `None` when the ring is full.
+/// Walks the interrupted stack into `record`, and finds the label that is in effect on it;
+/// `None` when the ring is full.
 fn record_stack(
     record: &mut RecordWriter<'_>,
     view: &View,
     scratch: &mut Scratch,
     attachment: &Attachment,
     context: &libc::ucontext_t,
-) -> Option<StackEnd> {
+) -> Option<(StackEnd, u64)> {
     let Attachment { state, shared, .. } = attachment;
     let registers = interrupted(context);
     let memory = StackMemory::at(registers.sp, state.stack, &shared.query);
+    let label = label::at(registers.sp, state.stack, |stack| {
+        memory.is_of_same_stack(stack)
+    });
     let unwinder = HostUnwinder::new(&view.host, &mut scratch.cache);
     let mut frames = 0usize;
     let mut full = false;
@@ -389,7 +407,7 @@ fn record_stack(
     if full {
         return None;
     }
-    Some(stack_end(end))
+    Some((stack_end(end), label))
 }
 
 /// Returns how often the timer expired beyond the once that this signal stands for,

@@ -28,6 +28,12 @@ impl StackBounds {
     /// No stack at all: the kernel is asked about every one.
     pub(crate) const NONE: Self = Self { low: 0, high: 0 };
 
+    /// Tells whether an address is within.
+    #[inline]
+    pub(crate) fn holds(self, address: u64) -> bool {
+        self.low <= address && address < self.high
+    }
+
     /// Asks the C library for the calling thread's stack. Not for handlers.
     pub(crate) fn of_this_thread() -> std::io::Result<Self> {
         let mut low: *mut libc::c_void = std::ptr::null_mut();
@@ -73,19 +79,10 @@ impl MappingQuery {
             .map(OwnedFd::from);
         let query = Self { maps };
         let here = 0u64;
-        if query.end_of_mapping(&raw const here as u64).is_none() {
+        if query.mapping(&raw const here as u64).is_none() {
             return Self { maps: None };
         }
         query
-    }
-
-    /// Returns the end of the readable mapping that holds `address`.
-    ///
-    /// # Signal safety
-    ///
-    /// One system call.
-    fn end_of_mapping(&self, address: u64) -> Option<u64> {
-        Some(self.mapping(address)?.high)
     }
 
     /// Returns the readable mapping that holds `address`.
@@ -95,7 +92,7 @@ impl MappingQuery {
     /// One system call.
     pub(crate) fn mapping(&self, address: u64) -> Option<StackBounds> {
         let found = self.ask(address, 0)?;
-        (found.low <= address && address < found.high).then_some(found)
+        found.holds(address).then_some(found)
     }
 
     /// Returns the readable mapping that holds `address` or, if none does, the next one.
@@ -154,6 +151,8 @@ impl MappingQuery {
 /// The readable words from an interrupted stack pointer to its stack's end.
 #[derive(Debug)]
 pub(crate) struct StackMemory<'a> {
+    /// The lowest address of the stack that is known to be mapped.
+    bottom: u64,
     low: u64,
     /// First address that is not known to be readable.
     high: Cell<u64>,
@@ -184,13 +183,15 @@ impl<'a> StackMemory<'a> {
         if let Some(memory) = Self::within(sp, own) {
             return memory;
         }
-        match query.end_of_mapping(sp) {
-            Some(end) => Self {
+        match query.mapping(sp) {
+            Some(found) => Self {
+                bottom: found.low,
                 low: sp,
-                high: Cell::new(end),
+                high: Cell::new(found.high),
                 more: More::No,
             },
             None => Self {
+                bottom: sp,
                 low: sp,
                 high: Cell::new(sp & !(PAGE - 1)),
                 more: More::Pages,
@@ -201,7 +202,8 @@ impl<'a> StackMemory<'a> {
     /// Returns the memory from `sp` to the end of a stack, if it is within that.
     #[inline]
     pub(crate) fn within(sp: u64, bounds: StackBounds) -> Option<Self> {
-        (bounds.low <= sp && sp < bounds.high).then_some(Self {
+        bounds.holds(sp).then_some(Self {
+            bottom: bounds.low,
             low: sp,
             high: Cell::new(bounds.high),
             more: More::No,
@@ -213,6 +215,7 @@ impl<'a> StackMemory<'a> {
     #[inline]
     pub(crate) fn up_to(sp: u64, high: u64, query: &'a MappingQuery) -> Self {
         Self {
+            bottom: sp,
             low: sp,
             high: Cell::new(high),
             more: More::Ask(query),
@@ -237,6 +240,7 @@ impl<'a> StackMemory<'a> {
             && found.low.saturating_sub(sp) <= MOST_PAGES * PAGE
         {
             return Self {
+                bottom: found.low,
                 low: found.low.max(sp),
                 high: Cell::new(found.high),
                 more: More::No,
@@ -246,10 +250,40 @@ impl<'a> StackMemory<'a> {
         let mut pages = (0..MOST_PAGES).map(|more| page.saturating_add(more * PAGE));
         let readable = pages.find(|page| page_is_readable(*page)).unwrap_or(page);
         Self {
+            bottom: readable,
             low: readable.max(sp),
             high: Cell::new(readable),
             more: More::Pages,
         }
+    }
+
+    /// Tells whether an address, above the interrupted stack pointer or below it, is on the
+    /// same stack.
+    ///
+    /// # Signal safety
+    ///
+    /// On old kernels a system call for each 64 pages between the two.
+    pub(crate) fn is_of_same_stack(&self, address: u64) -> bool {
+        // As large as stacks are made.
+        const MOST_PAGES: u64 = 4096;
+        if matches!(self.more, More::No) {
+            return self.bottom <= address && address < self.high.get();
+        }
+        // Stacks have guard regions: what is mapped without a gap is one.
+        let mut page = self.low.min(address) & !(PAGE - 1);
+        let end = self.low.max(address) & !(PAGE - 1);
+        if end - page > MOST_PAGES * PAGE {
+            return false;
+        }
+        while page <= end {
+            let most = (end - page) / PAGE + 1;
+            let count = most.min(PAGES_AT_ONCE as u64) as usize;
+            if !pages_are_readable(page, count) {
+                return false;
+            }
+            page = page.saturating_add(count as u64 * PAGE);
+        }
+        true
     }
 
     #[cold]
@@ -259,9 +293,9 @@ impl<'a> StackMemory<'a> {
         match self.more {
             More::No => return false,
             More::Ask(query) => {
-                if let Some(end) = query.end_of_mapping(self.low) {
-                    self.high.set(end);
-                    return address < end;
+                if let Some(found) = query.mapping(self.low) {
+                    self.high.set(found.high);
+                    return address < found.high;
                 }
             }
             More::Pages => {}
@@ -378,6 +412,38 @@ pub fn read_memory(address: u64, words: &mut [u64]) -> usize {
     read
 }
 
+const PAGES_AT_ONCE: usize = 64;
+
+/// Tells whether so many pages, at most [`PAGES_AT_ONCE`], are readable, in one system call.
+fn pages_are_readable(page: u64, count: usize) -> bool {
+    let count = count.min(PAGES_AT_ONCE);
+    let mut bytes = [0u8; PAGES_AT_ONCE];
+    let local = libc::iovec {
+        iov_base: bytes.as_mut_ptr().cast(),
+        iov_len: count,
+    };
+    let mut remote = [libc::iovec {
+        iov_base: std::ptr::null_mut(),
+        iov_len: 1,
+    }; PAGES_AT_ONCE];
+    for (index, remote) in (0u64..).zip(&mut remote) {
+        remote.iov_base = page.wrapping_add(index * PAGE) as *mut libc::c_void;
+    }
+    // SAFETY: the local vector is within `bytes`, of which there are at least `count`, as
+    // there are of `remote`, which the kernel checks and fails instead of faulting.
+    let copied = unsafe {
+        libc::process_vm_readv(
+            libc::getpid(),
+            &raw const local,
+            1,
+            remote.as_ptr(),
+            count as libc::c_ulong,
+            0,
+        )
+    };
+    copied == count.cast_signed()
+}
+
 fn page_is_readable(page: u64) -> bool {
     let mut word = 0u64;
     let local = libc::iovec {
@@ -460,6 +526,24 @@ mod tests {
             let memory = StackMemory::at_or_above(guard + PAGE + 64, &query);
             assert_eq!(memory.read(guard + PAGE), None, "below the stack pointer");
             assert_eq!(memory.read(guard + PAGE + 64), Some(0));
+        }
+    }
+
+    #[test]
+    fn a_guard_parts_two_stacks() {
+        let start = guarded();
+        let next = guarded();
+        let own = StackBounds::NONE;
+        for query in [MappingQuery { maps: None }, MappingQuery::open()] {
+            for sp in [start + 64, start + PAGE + 64] {
+                let memory = StackMemory::at(sp, own, &query);
+                for address in [start + 8, start + 128, start + 2 * PAGE - 8] {
+                    assert!(memory.is_of_same_stack(address), "{sp:#x} {address:#x}");
+                }
+                for address in [start + 2 * PAGE + 8, next + 64, 8, u64::MAX] {
+                    assert!(!memory.is_of_same_stack(address), "{sp:#x} {address:#x}");
+                }
+            }
         }
     }
 

@@ -68,7 +68,6 @@ pub(crate) struct Counts {
     pub(crate) carried: AtomicU64,
     /// The thread's CPU clock at the last kept sample.
     pub(crate) last_cpu: AtomicU64,
-    pub(crate) label: AtomicU64,
     /// Nanoseconds of the sampled clock spent in the handler.
     pub(crate) spent: AtomicU64,
     /// Of these, what was taken off the ticks of kept samples.

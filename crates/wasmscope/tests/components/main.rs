@@ -11,4 +11,5 @@ mod real;
 mod refused;
 mod stacks;
 mod strings;
+mod task_labels;
 mod tasks;

@@ -164,7 +164,7 @@ impl Guest {
 }
 
 /// Polls all until all are done.
-async fn join<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn join<F: Future + Unpin>(mut futures: Vec<F>) -> Vec<F::Output> {
     let mut results: Vec<_> = futures.iter().map(|_| None).collect();
     std::future::poll_fn(move |context| {
         for (future, result) in futures.iter_mut().zip(&mut results) {
