@@ -48,7 +48,9 @@
 //! imports them, as core functions.
 
 mod added;
+mod bindings;
 mod canonical;
+mod core;
 pub mod deferred;
 mod function;
 pub mod interface;
@@ -61,13 +63,16 @@ mod rewritten;
 mod scope;
 mod writer;
 
+pub use bindings::Binding;
 pub use function::{ComponentFunction, Direction, StringEncoding};
 pub use rewritten::{
     Candidate, Instantiation, OriginalModule, RewrittenComponent, RewrittenModule,
 };
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use bindings::Bindings;
 use plan::Plan;
 use reading::Reading;
 use scope::Scope;
@@ -75,6 +80,7 @@ use wasmparser::types::Types;
 use wasmparser::{
     BinaryReader, ImportSectionReader, MemorySectionReader, MemoryType, TypeRef, WasmFeatures,
 };
+use wasmscope_address::FuncIndex;
 use writer::Writer;
 
 use crate::module::id;
@@ -86,6 +92,7 @@ pub struct Component<'a> {
     modules: Vec<NestedModule<'a>>,
     functions: Vec<ComponentFunction>,
     scopes: Vec<Scope<'a>>,
+    bindings: Vec<Bindings>,
     escaped_modules: Vec<(usize, &'a str)>,
     escaped_scopes: Vec<(usize, &'a str)>,
     types: Types,
@@ -162,8 +169,10 @@ impl<'a> Component<'a> {
             let module = Module::parse(&bytes[range]).map_err(|error| error.within(offset))?;
             modules.push(NestedModule { offset, module });
         }
+        let bindings = bindings::find(&modules, &reading.scopes)?;
         Ok(Self {
             bytes,
+            bindings,
             modules,
             functions: reading.functions,
             scopes: reading.scopes,
@@ -183,6 +192,28 @@ impl<'a> Component<'a> {
     #[must_use]
     pub fn functions(&self) -> &[ComponentFunction] {
         &self.functions
+    }
+
+    /// Returns what a function that a core module imports is, in each of that module's
+    /// instances.
+    pub fn bindings(
+        &self,
+        module: usize,
+        function: FuncIndex,
+    ) -> impl Iterator<Item = Binding> + '_ {
+        bindings::of_function(&self.scopes, &self.bindings, module, function)
+    }
+
+    /// Returns what the functions are that a component lowers and one of the core modules
+    /// imports that it instantiates: which it instantiates as the `place`th.
+    fn lowered_at(&self, scope: usize, place: usize) -> BTreeMap<FuncIndex, usize> {
+        let bindings = self.bindings.get(scope).and_then(|found| found.get(place));
+        let bindings = (0..).zip(bindings.into_iter().flatten());
+        let lowered = bindings.filter_map(|(function, binding)| match binding {
+            Binding::Lowered(number) => Some((FuncIndex(function), *number)),
+            Binding::Other | Binding::Unknown => None,
+        });
+        lowered.collect()
     }
 
     /// Returns its types, and those of the components that are nested in it.

@@ -7,11 +7,12 @@ use wasm_encoder::ValType;
 use wasmparser::types::TypesRef;
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
-    ComponentOuterAliasKind, ComponentTypeRef, Encoding, ExternalKind, Instance as CoreInstance,
-    Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    ComponentOuterAliasKind, ComponentTypeRef, Encoding, ExternalKind, Parser, Payload,
+    ValidPayload, Validator, WasmFeatures,
 };
 
 use super::added::CoreType;
+use super::core::{CoreFunction, CoreInstance};
 use super::function::{ComponentFunction, Direction, StringEncoding};
 use super::interface;
 use super::scope::{Function, Instance, Item, Names, Scope};
@@ -158,11 +159,13 @@ impl<'a> Reading<'a> {
             }
             Payload::InstanceSection(reader) => {
                 for instance in reader {
-                    if let CoreInstance::Instantiate { module_index, .. } = instance? {
-                        let scope = self.scope();
-                        let module = scope.modules[module_index as usize];
+                    let scope = self.scope();
+                    let module = |module| scope.modules[module as usize];
+                    let instance = CoreInstance::new(&instance?, module);
+                    if let CoreInstance::Instantiated(module, _) = instance {
                         scope.core_instantiations.push(module);
                     }
+                    scope.core.instances.push(instance);
                 }
             }
             Payload::ComponentInstanceSection(reader) => {
@@ -182,7 +185,13 @@ impl<'a> Reading<'a> {
                 core_function -= (items.len() - items.iter().filter(lifts).count()) as u32;
                 for item in items {
                     self.canonical(&item, core_function);
-                    core_function += u32::from(!lifts(&&item));
+                    if !lifts(&&item) {
+                        core_function += 1;
+                        let known = self.scope().core.functions.len() as u32;
+                        if known < core_function {
+                            self.scope().core.functions.push(CoreFunction::BuiltIn);
+                        }
+                    }
                 }
             }
             _ => {}
@@ -233,15 +242,25 @@ impl<'a> Reading<'a> {
                     ComponentExternalKind::Value | ComponentExternalKind::Type => {}
                 }
             }
-            ComponentAlias::CoreInstanceExport { kind, .. } => {
-                if kind == ExternalKind::Memory {
+            ComponentAlias::CoreInstanceExport {
+                kind,
+                instance_index,
+                name,
+            } => match kind {
+                ExternalKind::Memory => {
                     let known = self.scope().memories.len() as u32;
                     // The section is validated, so what it adds is known already.
                     let types = self.validator.types(0);
                     let memory = types.map(|types| types.memory_at(known));
                     self.scope().memories.extend(memory);
                 }
-            }
+                ExternalKind::Func | ExternalKind::FuncExact => {
+                    let function = CoreFunction::Of(instance_index, name);
+                    self.scope().core.functions.push(function);
+                }
+                ExternalKind::Table => self.scope().core.tables.push((instance_index, name)),
+                ExternalKind::Global | ExternalKind::Tag => {}
+            },
             ComponentAlias::Outer { kind, count, index } => {
                 let outer = self.open[self.open.len() - 1 - count as usize];
                 let index = index as usize;
@@ -360,6 +379,7 @@ impl<'a> Reading<'a> {
                 let (interface, name) = scope.imported(*func_index);
                 function.interface = interface.map(str::to_owned);
                 function.name = name.map(str::to_owned);
+                scope.core.functions.push(CoreFunction::Lowered(number));
             }
             _ => scope.functions.push(Function::Lifted(number)),
         }

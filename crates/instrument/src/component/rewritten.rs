@@ -72,6 +72,9 @@ pub enum Instantiation {
     Core {
         /// Which of [`RewrittenComponent::modules`].
         module: usize,
+        /// The functions that it imports which the component lowers: which of
+        /// [`Component::functions`](super::Component::functions) each is.
+        lowered: BTreeMap<FuncIndex, usize>,
     },
     /// A wrapper.
     Functions {

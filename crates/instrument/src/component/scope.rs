@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use wasmparser::{ComponentExternalKind, MemoryType};
 
 use super::added::CoreType;
+use super::core::Core;
 
 /// One component: the outermost, or one nested in it.
 #[derive(Debug, Default)]
@@ -27,6 +28,7 @@ pub(super) struct Scope<'a> {
     /// index; `None` where it is of more than numbers.
     pub(super) quiet: BTreeMap<u32, Option<CoreType>>,
     pub(super) memories: Vec<MemoryType>,
+    pub(super) core: Core<'a>,
 }
 
 /// Something that is exported, or given to an instance.

@@ -292,9 +292,10 @@ impl<'c, 'a> Writer<'c, 'a> {
 
     /// Writes an instance of a core module. One with probes gets its hooks.
     fn core_instance(&mut self, out: &mut Output, instance: CoreInstance<'a>) -> Result<(), Error> {
+        let place = out.core_instantiations;
         let probed = match &instance {
             CoreInstance::Instantiate { args, .. } => {
-                let module = self.scope(out).core_instantiations[out.core_instantiations];
+                let module = self.scope(out).core_instantiations[place];
                 out.core_instantiations += 1;
                 let module = module.filter(|module| self.plan.probed[*module]);
                 module.map(|module| (module, args))
@@ -310,8 +311,11 @@ impl<'c, 'a> Writer<'c, 'a> {
             self.numbering.here().core_instances.keep();
             return Ok(());
         };
-        let number = self.numbers[module];
-        let hooks = self.hooks(out, Instantiation::Core { module: number })?;
+        let instantiation = Instantiation::Core {
+            module: self.numbers[module],
+            lowered: self.plan.component.lowered_at(out.scope, place),
+        };
+        let hooks = self.hooks(out, instantiation)?;
         let here = self.numbering.here();
         let args = args.iter().map(|arg| {
             let instance = here.core_instances.moved(arg.index);

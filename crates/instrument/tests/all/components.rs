@@ -7,7 +7,7 @@ use crate::operators::{Operators, compare};
 use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 
 use wasmscope_instrument::component::{
-    Candidate, Component, Direction, RewrittenComponent, RewrittenModule,
+    Binding, Candidate, Component, Direction, RewrittenComponent, RewrittenModule,
 };
 use wasmscope_instrument::{Dwarf, Error, Exceptions, Options, Rewritten};
 
@@ -295,6 +295,49 @@ fn functions_are_known_by_their_interface_and_name() {
             .as_ref()
             .is_some_and(|name| name.starts_with("wasi:"));
         assert!(wasi || *direction == Direction::Export, "{functions:?}");
+    }
+}
+
+/// What tools put between a module and what its component lowers is seen through, and what is
+/// found goes by the name that the module imports it by.
+#[test]
+fn what_modules_import_is_followed_to_what_is_lowered() {
+    for (name, wasm) in real() {
+        let component = Component::parse(&wasm).unwrap();
+        let mut lowered = 0;
+        for (index, nested) in component.modules().iter().enumerate() {
+            let functions = nested.module.functions().iter();
+            for function in functions.take_while(|function| function.import.is_some()) {
+                let (from, import) = function.import.unwrap();
+                let what = format!("{name}, module {index}: {from} {import}");
+                for binding in component.bindings(index, function.index) {
+                    // Only tools' own functions go through tables that others may write.
+                    assert!(binding != Binding::Unknown || !from.contains(':'), "{what}");
+                    let Binding::Lowered(number) = binding else {
+                        let mut known = component.functions().iter();
+                        let is_one = known.any(|function| {
+                            function.interface.as_deref() == Some(from)
+                                && function.name.as_deref() == Some(import)
+                        });
+                        assert!(!is_one, "{what}");
+                        continue;
+                    };
+                    let function = &component.functions()[number];
+                    assert_eq!(function.direction, Direction::Import, "{what}");
+                    // Adapters and fixups have names of their own.
+                    if let Some(interface) = &function.interface
+                        && from.contains(':')
+                    {
+                        // Versions that agree are one.
+                        let unversioned = |name: &str| name.split('@').next().map(str::to_owned);
+                        assert_eq!(unversioned(interface), unversioned(from), "{what}");
+                        assert_eq!(function.name.as_deref(), Some(import), "{what}");
+                        lowered += 1;
+                    }
+                }
+            }
+        }
+        assert!(lowered > 0 || !name.ends_with(".wasm"), "{name}");
     }
 }
 

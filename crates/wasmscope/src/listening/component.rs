@@ -46,8 +46,8 @@ impl Listening {
     /// and the functions that they import and export, by their WIT names.
     ///
     /// A function that a component imports is heard where the component calls it, once: as
-    /// the component's ([`Definition::component`]), not also as the core import that goes by
-    /// the same interface and name. Typed values come from
+    /// the component's ([`Definition::component`]) if the factory listens to that, and not also
+    /// as the function that a core module imports, by whatever name. Typed values come from
     /// [`Call::component_params`](wasmscope_listen::Call::component_params) and its like.
     ///
     /// # What differs from core modules
@@ -235,9 +235,17 @@ pub(super) struct ComponentModules {
     /// What stands around functions that are lifted and lowered.
     around: Vec<Arc<ListenedModule>>,
     /// By the number of what is instantiated: what its instances are of.
-    instantiations: HashMap<u32, Arc<ListenedModule>>,
+    instantiations: HashMap<u32, Instantiated>,
     /// Events that were not told.
     lost: AtomicU64,
+}
+
+/// What is instantiated in a component.
+struct Instantiated {
+    module: Arc<ListenedModule>,
+    /// The probes on functions that it imports here and that are heard as what the component
+    /// lowers.
+    told_elsewhere: Vec<usize>,
 }
 
 impl fmt::Debug for ComponentModules {
@@ -341,11 +349,33 @@ fn compile(
             RewrittenModule::Added => None,
         });
     }
+    let is_heard = |function: usize| {
+        let function = candidates.functions.get(function);
+        function.is_some_and(|function| {
+            let mut heard = around.iter().flat_map(|module| &module.probed);
+            heard.any(|heard| Arc::ptr_eq(heard, function))
+        })
+    };
     let instantiations = rewritten.instantiations.iter();
     let instantiations = instantiations.filter_map(|(number, instantiation)| {
-        let (Instantiation::Core { module } | Instantiation::Functions { module, .. }) =
+        let (Instantiation::Core { module, .. } | Instantiation::Functions { module, .. }) =
             instantiation;
-        Some((*number, made.get(*module)?.clone()?))
+        let module = made.get(*module)?.clone()?;
+        let is_told_elsewhere = |definition: &Definition| match instantiation {
+            Instantiation::Core { lowered, .. } => {
+                let function = lowered.get(&definition.index);
+                function.is_some_and(|function| is_heard(*function))
+            }
+            Instantiation::Functions { .. } => false,
+        };
+        let probes = module.probed.iter().enumerate();
+        let elsewhere = probes.filter(|(_, definition)| is_told_elsewhere(definition));
+        let told_elsewhere = elsewhere.map(|(probe, _)| probe).collect();
+        let instantiated = Instantiated {
+            module,
+            told_elsewhere,
+        };
+        Some((*number, instantiated))
     });
     let instantiations = instantiations.collect();
     let modules = Arc::new(ComponentModules {

@@ -172,6 +172,18 @@ impl ListenedModule {
         Arc::clone(probes)
     }
 
+    /// Returns probes with some that nobody hears.
+    pub(super) fn without(&self, probes: &[Probe], unheard: &[usize]) -> Arc<[Probe]> {
+        let codes = self.codes.iter();
+        let probes = probes.iter().zip(codes).enumerate();
+        let probe = |(number, (probe, code)): (usize, (&Probe, &TextRange))| {
+            let is_heard = probe.is_heard && !unheard.contains(&number);
+            let listener = is_heard.then(|| probe.listener.clone());
+            Probe::new(Arc::clone(&probe.definition), listener, *code)
+        };
+        probes.map(probe).collect()
+    }
+
     /// Wants some probes to be heard and others not.
     pub(super) fn want(&self, wanted: impl Fn(&Definition) -> Option<bool>) {
         for (probe, definition) in (0_u32..).zip(&self.probed) {

@@ -143,6 +143,13 @@ impl StoreCalls {
         Some((std::ptr::from_ref(probes.get(probe as usize)?), number))
     }
 
+    /// Tells whether somebody listens to a probe of an instance.
+    pub(super) fn is_heard(&self, instance: u32, probe: u32) -> bool {
+        let attached = self.instances.get(instance as usize);
+        let probe = attached.and_then(|attached| attached.probes.get(probe as usize));
+        probe.is_some_and(|probe| probe.is_heard)
+    }
+
     /// Opens a call whose frame `callers` begin with.
     pub(super) fn open(
         &mut self,

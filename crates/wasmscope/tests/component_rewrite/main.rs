@@ -115,7 +115,7 @@ fn numbers(rewritten: &RewrittenComponent) -> [u32; 4] {
             .instantiations
             .iter()
             .find(|(_, what)| match what {
-                Instantiation::Core { module } => match &rewritten.modules[*module] {
+                Instantiation::Core { module, .. } => match &rewritten.modules[*module] {
                     RewrittenModule::Original(module) => Some(module.index) == original,
                     _ => panic!("an instantiation of a module that is not the original's"),
                 },
@@ -307,7 +307,7 @@ fn counts(
         open += 1;
         let (site, _) = begins.split_once(' ').expect("it was written so");
         let (number, probe) = site.split_once('.').expect("it was written so");
-        let Instantiation::Core { module } =
+        let Instantiation::Core { module, .. } =
             rewritten.instantiations[&number.parse().expect("it was written so")]
         else {
             continue;

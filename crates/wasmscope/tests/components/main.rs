@@ -1,5 +1,6 @@
 //! Listeners on the calls within components: what they hear, in which order, exactly once.
 
+mod bindings;
 mod closes;
 mod composed;
 mod deferred;

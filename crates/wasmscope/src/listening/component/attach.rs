@@ -23,9 +23,10 @@ pub(super) fn attach<T: 'static>(
     let Some(component) = shared.component(key) else {
         return Ok(UNKNOWN);
     };
-    let Some(module) = component.instantiations.get(&instantiation).cloned() else {
+    let Some(instantiated) = component.instantiations.get(&instantiation) else {
         return Ok(UNKNOWN);
     };
+    let module = Arc::clone(&instantiated.module);
     enter(store.as_context_mut());
     let known = current::with(store.as_context_mut(), |calls, _| calls.context).flatten();
     let context = match known {
@@ -42,7 +43,10 @@ pub(super) fn attach<T: 'static>(
         {
             calls.kept.push(kept);
         }
-        let probes = chosen(shared, calls, &module);
+        let mut probes = chosen(shared, calls, &module);
+        if !instantiated.told_elsewhere.is_empty() {
+            probes = module.without(&probes, &instantiated.told_elsewhere);
+        }
         let looks = module.memories > 0 && (module.is_around() || shared.component_memory);
         let mut attached = Attached::new(Arc::clone(&module), probes, Vec::new());
         attached.looks = looks;
@@ -51,7 +55,7 @@ pub(super) fn attach<T: 'static>(
             .iter()
             .any(|known| Arc::ptr_eq(known, &component))
         {
-            calls.components.push(component);
+            calls.components.push(Arc::clone(&component));
         }
         let number = add(calls, context, attached)?;
         calls.expect_tasks();

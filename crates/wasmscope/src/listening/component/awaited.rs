@@ -37,7 +37,14 @@ pub(super) fn tell(
     reach: &dyn Reach,
 ) {
     let instance = match told {
-        Told::Opened { instance, .. } => Some(instance),
+        Told::Opened { instance, probe } => {
+            if !calls.is_heard(instance, probe) {
+                // Its close will find no such call, and say nothing either.
+                calls.awaited = None;
+                return;
+            }
+            Some(instance)
+        }
         Told::Returned | Told::TailCalled | Told::Thrown => {
             calls.settle(Event::Close, callers, reach);
             let is_open = calls.is_top(callers.frame);

@@ -1,0 +1,398 @@
+//! Which functions that core modules import are those that their component lowers.
+//!
+//! Tools often put a table between: what is lowered needs a memory, which the module that
+//! calls it brings. So that module gets functions which call through a table, and the table
+//! is filled when everything is there:
+//!
+//! ```text
+//!    $main imports f <-- $shim exports "0": call_indirect $t, slot 0
+//!                              $t <-- $fixups: (elem (table $t) (i32.const 0) func $lowered)
+//! ```
+
+use std::collections::HashMap;
+
+use wasmparser::{
+    BinaryReader, ConstExpr, ElementItems, ElementKind, ElementSectionReader, ExportSectionReader,
+    ExternalKind, FunctionBody, ImportSectionReader, Operator, TypeRef, WasmFeatures,
+};
+use wasmscope_address::FuncIndex;
+
+use super::NestedModule;
+use super::core::{Core, CoreFunction, CoreInstance};
+use super::scope::Scope;
+use crate::Error;
+use crate::module::id;
+
+/// What a function is that a core module imports, in one of the module's instances.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Binding {
+    /// One that the component lowers: which of
+    /// [`Component::functions`](super::Component::functions).
+    Lowered(usize),
+    /// Something else: a core module's, or one that is built in.
+    Other,
+    /// It comes from outside, or by way of a table that others may write.
+    Unknown,
+}
+
+/// How far functions are followed through instances and tables.
+const MAX_DEPTH: u32 = 32;
+
+/// For each core module that a component instantiates, in that order, what the functions are
+/// that it imports, by index.
+pub(super) type Bindings = Vec<Vec<Binding>>;
+
+/// Finds those of each component.
+pub(super) fn find(
+    modules: &[NestedModule<'_>],
+    scopes: &[Scope<'_>],
+) -> Result<Vec<Bindings>, Error> {
+    let facts = modules.iter().map(Facts::of);
+    let facts = facts.collect::<Result<Vec<_>, _>>()?;
+    let found = scopes.iter().map(|scope| {
+        let finder = Finder {
+            modules,
+            facts: &facts,
+            core: &scope.core,
+        };
+        finder.all()
+    });
+    Ok(found.collect())
+}
+
+/// What is asked of a core module often.
+struct Facts<'a> {
+    functions: HashMap<&'a str, u32>,
+    tables: HashMap<&'a str, u32>,
+    imported_tables: Vec<(&'a str, &'a str)>,
+    /// What fills tables when it is instantiated.
+    segments: Vec<Segment>,
+    /// Whether that is all that it does to tables: it has no other code than functions that
+    /// call on through one.
+    only_fills: bool,
+}
+
+/// Functions that are put into a table, from a slot on.
+struct Segment {
+    table: u32,
+    first: u32,
+    functions: Vec<u32>,
+}
+
+impl<'a> Facts<'a> {
+    fn of(nested: &NestedModule<'a>) -> Result<Self, Error> {
+        let module = &nested.module;
+        let mut facts = Self {
+            functions: HashMap::new(),
+            tables: HashMap::new(),
+            imported_tables: Vec::new(),
+            segments: Vec::new(),
+            only_fills: true,
+        };
+        for section in &module.sections {
+            let contents = &module.bytes[section.contents.clone()];
+            let reader =
+                BinaryReader::new_features(contents, section.contents.start, WasmFeatures::all());
+            match section.id {
+                id::IMPORT => {
+                    for import in ImportSectionReader::new(reader)?.into_imports() {
+                        let import = import?;
+                        if let TypeRef::Table(_) = import.ty {
+                            facts.imported_tables.push((import.module, import.name));
+                        }
+                    }
+                }
+                id::EXPORT => {
+                    for export in ExportSectionReader::new(reader)? {
+                        let export = export?;
+                        match export.kind {
+                            ExternalKind::Func | ExternalKind::FuncExact => {
+                                facts.functions.insert(export.name, export.index);
+                            }
+                            ExternalKind::Table => {
+                                facts.tables.insert(export.name, export.index);
+                            }
+                            _ => {}
+                        }
+                    }
+                }
+                id::ELEMENT => {
+                    for element in ElementSectionReader::new(reader)? {
+                        let element = element?;
+                        if let ElementKind::Active {
+                            table_index,
+                            offset_expr,
+                        } = element.kind
+                        {
+                            let functions = functions(element.items)?;
+                            if let (Some(first), Some(functions)) =
+                                (constant(&offset_expr), functions)
+                            {
+                                facts.segments.push(Segment {
+                                    table: table_index.unwrap_or(0),
+                                    first,
+                                    functions,
+                                });
+                            } else {
+                                facts.only_fills = false;
+                            }
+                        }
+                    }
+                }
+                // Whatever runs there may write tables.
+                id::START => facts.only_fills = false,
+                _ => {}
+            }
+        }
+        let mut own = 0..module.functions().len() as u32;
+        facts.only_fills = facts.only_fills
+            && own.all(|function| {
+                let is_import = module.functions()[function as usize].import.is_some();
+                is_import || through_table(nested, function).is_some()
+            });
+        Ok(facts)
+    }
+}
+
+/// Returns the value of an expression that is a constant.
+fn constant(expression: &ConstExpr<'_>) -> Option<u32> {
+    let mut operators = expression.get_operators_reader();
+    match (operators.read().ok()?, operators.read().ok()?) {
+        (Operator::I32Const { value }, Operator::End) => Some(value.cast_unsigned()),
+        _ => None,
+    }
+}
+
+/// Returns the functions of a segment that has nothing else.
+fn functions(items: ElementItems<'_>) -> Result<Option<Vec<u32>>, Error> {
+    Ok(match items {
+        ElementItems::Functions(functions) => {
+            Some(functions.into_iter().collect::<Result<_, _>>()?)
+        }
+        ElementItems::Expressions(_, expressions) => {
+            let expressions = expressions.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let functions = expressions.iter().map(|expression| {
+                let mut operators = expression.get_operators_reader();
+                match (operators.read().ok()?, operators.read().ok()?) {
+                    (Operator::RefFunc { function_index }, Operator::End) => Some(function_index),
+                    _ => None,
+                }
+            });
+            functions.collect()
+        }
+    })
+}
+
+/// Returns the table and the slot of a function that does nothing but to call, with its own
+/// parameters, what is there.
+fn through_table(nested: &NestedModule<'_>, function: u32) -> Option<(u32, u32)> {
+    let function = nested.module.functions().get(function as usize)?;
+    let range = function.body.clone()?;
+    let bytes = nested.module.bytes.get(range.clone())?;
+    let reader = BinaryReader::new_features(bytes, range.start, WasmFeatures::all());
+    let mut operators = FunctionBody::new(reader).get_operators_reader().ok()?;
+    for param in 0..function.params().len() as u32 {
+        match operators.read().ok()? {
+            Operator::LocalGet { local_index } if local_index == param => {}
+            _ => return None,
+        }
+    }
+    let Operator::I32Const { value } = operators.read().ok()? else {
+        return None;
+    };
+    let (Operator::CallIndirect { table_index, .. }
+    | Operator::ReturnCallIndirect { table_index, .. }) = operators.read().ok()?
+    else {
+        return None;
+    };
+    match operators.read().ok()? {
+        Operator::End => Some((table_index, value.cast_unsigned())),
+        _ => None,
+    }
+}
+
+/// Follows the core items of one component.
+struct Finder<'f, 'a> {
+    modules: &'f [NestedModule<'a>],
+    facts: &'f [Facts<'a>],
+    core: &'f Core<'a>,
+}
+
+impl<'a> Finder<'_, 'a> {
+    fn all(&self) -> Bindings {
+        let instances = (0..).zip(&self.core.instances);
+        let instantiated = instances.filter_map(|(number, instance)| match instance {
+            CoreInstance::Instantiated(module, _) => Some((number, *module)),
+            CoreInstance::Made(_) => None,
+        });
+        let bindings = instantiated.map(|(number, module)| {
+            let functions =
+                module.map_or(&[][..], |module| self.modules[module].module.functions());
+            let imports = functions.iter().map_while(|function| function.import);
+            let bindings = imports.map(move |import| self.import(number, import, MAX_DEPTH));
+            bindings.map(|found| found.unwrap_or(Binding::Unknown))
+        });
+        bindings.map(Iterator::collect).collect()
+    }
+
+    /// Returns the instance that an instance imports from under a name.
+    fn given(&self, instance: u32, name: &str) -> Option<u32> {
+        let CoreInstance::Instantiated(_, given) = self.core.instances.get(instance as usize)?
+        else {
+            return None;
+        };
+        let (_, given) = given.iter().find(|(known, _)| *known == name)?;
+        Some(*given)
+    }
+
+    /// Returns what an instance imports as a function.
+    fn import(&self, instance: u32, (from, name): (&str, &str), left: u32) -> Option<Binding> {
+        self.exported(self.given(instance, from)?, name, left)
+    }
+
+    /// Returns what an instance exports as a function.
+    fn exported(&self, instance: u32, name: &str, left: u32) -> Option<Binding> {
+        let left = left.checked_sub(1)?;
+        match self.core.instances.get(instance as usize)? {
+            CoreInstance::Made(items) => {
+                let mut items = items.iter();
+                let (.., function) = items.find(|(known, kind, _)| {
+                    let is_function = matches!(kind, ExternalKind::Func | ExternalKind::FuncExact);
+                    *known == name && is_function
+                })?;
+                match self.core.functions.get(*function as usize)? {
+                    CoreFunction::Lowered(number) => Some(Binding::Lowered(*number)),
+                    CoreFunction::Of(instance, name) => self.exported(*instance, name, left),
+                    CoreFunction::BuiltIn => Some(Binding::Other),
+                }
+            }
+            CoreInstance::Instantiated(module, _) => {
+                let module = (*module)?;
+                let function = *self.facts.get(module)?.functions.get(name)?;
+                self.function(instance, module, function, left)
+            }
+        }
+    }
+
+    /// Returns what a function of an instance is.
+    fn function(&self, instance: u32, module: usize, function: u32, left: u32) -> Option<Binding> {
+        let left = left.checked_sub(1)?;
+        let nested = self.modules.get(module)?;
+        if let Some(import) = nested.module.functions().get(function as usize)?.import {
+            return self.import(instance, import, left);
+        }
+        match through_table(nested, function) {
+            None => Some(Binding::Other),
+            Some((table, slot)) => {
+                let table = self.table(instance, module, table, left)?;
+                self.slot(table, slot, left)
+            }
+        }
+    }
+
+    /// Returns the instance that defines a table, and which of its tables it is.
+    fn table(&self, instance: u32, module: usize, table: u32, left: u32) -> Option<(u32, u32)> {
+        let left = left.checked_sub(1)?;
+        match self.facts.get(module)?.imported_tables.get(table as usize) {
+            None => Some((instance, table)),
+            Some((from, name)) => self.exported_table(self.given(instance, from)?, name, left),
+        }
+    }
+
+    fn exported_table(&self, instance: u32, name: &str, left: u32) -> Option<(u32, u32)> {
+        let left = left.checked_sub(1)?;
+        match self.core.instances.get(instance as usize)? {
+            CoreInstance::Made(items) => {
+                let is_it = |item: &&(&str, ExternalKind, u32)| {
+                    item.0 == name && item.1 == ExternalKind::Table
+                };
+                let (.., table) = items.iter().find(is_it)?;
+                let (instance, name) = self.core.tables.get(*table as usize)?;
+                self.exported_table(*instance, name, left)
+            }
+            CoreInstance::Instantiated(module, _) => {
+                let module = (*module)?;
+                let table = *self.facts.get(module)?.tables.get(name)?;
+                self.table(instance, module, table, left)
+            }
+        }
+    }
+
+    /// Returns what is in a slot of a table, once all is instantiated: if everything that has
+    /// the table only fills it.
+    fn slot(&self, table: (u32, u32), slot: u32, left: u32) -> Option<Binding> {
+        let left = left.checked_sub(1)?;
+        let mut found = None;
+        for (number, instance) in (0..).zip(&self.core.instances) {
+            let CoreInstance::Instantiated(module, given) = instance else {
+                continue;
+            };
+            let Some(module) = *module else {
+                // Nobody knows what that does, if it has the table.
+                let mut given = given.iter();
+                if given.any(|(_, given)| self.shows(*given, table, left)) {
+                    return None;
+                }
+                continue;
+            };
+            let facts = self.facts.get(module)?;
+            let imported = 0..facts.imported_tables.len() as u32;
+            let own = (number == table.0).then_some(table.1);
+            let tables = imported
+                .filter(|index| self.table(number, module, *index, left) == Some(table))
+                .chain(own)
+                .collect::<Vec<_>>();
+            if tables.is_empty() {
+                continue;
+            }
+            if !facts.only_fills {
+                return None;
+            }
+            for segment in &facts.segments {
+                if tables.contains(&segment.table)
+                    && let Some(at) = slot.checked_sub(segment.first)
+                    && let Some(function) = segment.functions.get(at as usize)
+                {
+                    // What comes later stays.
+                    found = Some((number, module, *function));
+                }
+            }
+        }
+        let (instance, module, function) = found?;
+        self.function(instance, module, function, left)
+    }
+
+    /// Tells whether an instance exports a table.
+    fn shows(&self, instance: u32, table: (u32, u32), left: u32) -> bool {
+        match self.core.instances.get(instance as usize) {
+            Some(CoreInstance::Made(items)) => {
+                let tables = items.iter().filter(|item| item.1 == ExternalKind::Table);
+                let mut tables = tables.map(|item| self.exported_table(instance, item.0, left));
+                tables.any(|found| found.is_none_or(|found| found == table))
+            }
+            Some(CoreInstance::Instantiated(module, _)) => module.is_none_or(|module| {
+                let mut names = self.facts[module].tables.keys();
+                names.any(|name| self.exported_table(instance, name, left) == Some(table))
+            }),
+            None => false,
+        }
+    }
+}
+
+/// What a function of a core module is in each of the module's instances.
+pub(super) fn of_function<'b>(
+    scopes: &'b [Scope<'_>],
+    bindings: &'b [Bindings],
+    module: usize,
+    function: FuncIndex,
+) -> impl Iterator<Item = Binding> + 'b {
+    let scopes = scopes.iter().zip(bindings);
+    let instances =
+        scopes.flat_map(|(scope, bindings)| scope.core_instantiations.iter().zip(bindings));
+    instances
+        .filter(move |(instantiated, _)| **instantiated == Some(module))
+        .map(move |(_, bindings)| {
+            let binding = bindings.get(function.0 as usize);
+            binding.copied().unwrap_or(Binding::Other)
+        })
+}
