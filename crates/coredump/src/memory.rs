@@ -94,11 +94,7 @@ impl<'a> Memory<'a> {
     #[must_use]
     pub fn of(ty: MemoryType, contents: &'a [u8]) -> Self {
         let mut memory = Self::new(ty);
-        // Between two segments lies at least one chunk of zeroes.
-        let mut chunk = CHUNK;
-        while contents.len() / (2 * chunk) >= MOST_SEGMENTS {
-            chunk *= 2;
-        }
+        let chunk = chunk(contents.len());
         let mut run: Option<(usize, usize)> = None;
         for (index, bytes) in contents.chunks(chunk).enumerate() {
             let (start, end) = (index * chunk, index * chunk + bytes.len());
@@ -110,6 +106,50 @@ impl<'a> Memory<'a> {
         }
         memory.push_run(contents, run);
         memory
+    }
+
+    /// Makes a memory of `len` bytes that cannot be borrowed, because others may write there:
+    /// `read` is asked for the bytes from an offset on, each once and in order, and fills what
+    /// it is given. What is not zero is kept as [`of`](Self::of) keeps it.
+    #[must_use]
+    pub fn copied(
+        ty: MemoryType,
+        len: usize,
+        mut read: impl FnMut(usize, &mut [u8]),
+    ) -> Memory<'static> {
+        let mut memory = Memory::new(ty);
+        let chunk = chunk(len);
+        let mut buffer = vec![0; chunk];
+        let (mut run, mut start) = (Vec::new(), 0);
+        for at in (0..len).step_by(chunk) {
+            let bytes = buffer.get_mut(..chunk.min(len - at)).unwrap_or_default();
+            read(at, bytes);
+            if is_zero(bytes) {
+                memory.push_copied(start, std::mem::take(&mut run));
+                continue;
+            }
+            if run.is_empty() {
+                start = at;
+            }
+            run.extend_from_slice(bytes);
+        }
+        memory.push_copied(start, run);
+        memory
+    }
+
+    /// Adds a run that was copied, without the zeroes at its ends.
+    fn push_copied(&mut self, start: usize, mut run: Vec<u8>) {
+        let leading = run.iter().take_while(|byte| **byte == 0).count();
+        let trailing = run.iter().rev().take_while(|byte| **byte == 0).count();
+        if leading == run.len() {
+            return;
+        }
+        run.truncate(run.len() - trailing);
+        run.drain(..leading);
+        self.push(Segment {
+            offset: (start + leading) as u64,
+            bytes: Cow::Owned(run),
+        });
     }
 
     fn push_run(&mut self, contents: &'a [u8], run: Option<(usize, usize)>) {
@@ -179,6 +219,16 @@ impl<'a> Memory<'a> {
     }
 }
 
+/// Returns how long the runs are that are looked at, for so many bytes. Between two segments
+/// lies at least one of zeroes.
+fn chunk(len: usize) -> usize {
+    let mut chunk = CHUNK;
+    while len / (2 * chunk) >= MOST_SEGMENTS {
+        chunk *= 2;
+    }
+    chunk
+}
+
 /// Tells whether all bytes are zero; compiled to a comparison of vectors.
 fn is_zero(bytes: &[u8]) -> bool {
     let mut blocks = bytes.chunks_exact(64);
@@ -232,6 +282,16 @@ mod tests {
         assert!(!memory.read(contents.len() as u64 - 1, &mut into));
         assert!(!memory.read(u64::MAX, &mut into));
         assert_eq!(into, [7; 2]);
+        // Copied it is the same.
+        let ty = bytes(contents.len() as u64);
+        let copied = Memory::copied(ty, contents.len(), |at, into| {
+            into.copy_from_slice(&contents[at..at + into.len()]);
+        });
+        assert_eq!(copied, memory);
+        assert_eq!(
+            Memory::copied(bytes(9), 9, |_, _| {}),
+            Memory::new(bytes(9))
+        );
     }
 
     #[test]

@@ -40,6 +40,7 @@ mod contents;
 mod dumper;
 mod instances;
 mod modules;
+mod shared;
 mod stack;
 mod trap;
 

@@ -2,6 +2,7 @@
 
 use super::contents;
 use super::instances::{Owned, owned};
+use super::shared::Shared;
 use super::stack::{Known, Modules, Stack};
 use super::trap::Trap;
 use crate::{Error, Explainer};
@@ -38,16 +39,18 @@ use wasmtime::{AsContextMut, Instance, Module, WasmBacktrace, WasmCoreDump};
 /// - Locals and operands.
 /// - Which of several instances of a module a frame belongs to: such frames belong to an
 ///   instance of that module without memories and globals, which stands for any of them.
-/// - Shared memories, and what references refer to.
+/// - Shared memories that no instance exports, and what references refer to. Of those that are
+///   exported each byte is read by itself: other threads may run meanwhile, so that what is far
+///   apart may be of different moments. Whose they are is known where a module has but one.
 /// - Which memories and globals are which instance's, in stores that have globals of exceptions
 ///   or continuations, or components linked to components. The memories and globals are there.
 ///
 /// # Cost
 ///
-/// Memories are not copied: a dump borrows them. To tell which memories and globals are which
-/// instance's, the engine makes a copy of what is not zero in them, which is dropped before
-/// the dump is returned; not so if the store's only instance is of a registered module with
-/// bytes, that imports neither memories nor globals.
+/// Memories are not copied, but for shared ones: a dump borrows them. To tell which memories and
+/// globals are which instance's, the engine makes a copy of what is not zero in them, which is
+/// dropped before the dump is returned; not so if the store's only instance is of a registered
+/// module with bytes, that imports neither memories nor globals.
 #[derive(Clone)]
 pub struct Dumper {
     name: String,
@@ -179,6 +182,8 @@ struct Instances {
     /// Which of the store's memories and globals are to be shown.
     memories: Vec<bool>,
     globals: Vec<bool>,
+    /// The shared memories of those instances.
+    shared: Shared,
 }
 
 impl Instances {
@@ -216,7 +221,8 @@ impl Instances {
             vec![all; taken.globals().len()],
         );
         let mut shown = Vec::new();
-        for (number, owned) in of.into_iter().zip(owned) {
+        let mut shared = Shared::default();
+        for ((instance, number), mut owned) in taken.instances().iter().zip(of).zip(owned) {
             let Some(number) = number else { continue };
             let mark = |marks: &mut [bool], owned: &[Option<u32>], value: bool| {
                 for index in owned.iter().flatten() {
@@ -230,6 +236,9 @@ impl Instances {
             let Some(of) = modules.modules.get(number).filter(|of| !of.hidden) else {
                 continue;
             };
+            if let Some(memory) = shared.add(instance, &mut *store) {
+                owned.share(&of.module, memory);
+            }
             let owned = match &of.known {
                 Some(known) if known.code.is_rewritten() && known.module.is_none() => continue,
                 Some(known) if known.code.is_rewritten() => original(owned, counts(known)),
@@ -255,6 +264,7 @@ impl Instances {
             shown,
             memories: not(hidden.0),
             globals: not(hidden.1),
+            shared,
         }
     }
 
@@ -270,6 +280,8 @@ impl Instances {
             numbers.collect::<Vec<Option<u32>>>()
         };
         let (memories, globals) = (renumber(&self.memories), renumber(&self.globals));
+        // Shared ones come behind.
+        let unshared = memories.iter().flatten().count() as u32;
         let mut names = Names::default();
         let mut instances = Vec::new();
         // The only instance of each module; none where there are several.
@@ -280,13 +292,19 @@ impl Instances {
                 let index = |index: Option<u32>| *numbers.get(index? as usize)?;
                 owned.into_iter().map(index).collect()
             };
+            let mut memories: Vec<_> = new(owned.memories, &memories);
+            if let Some((slot, number)) = owned.shared
+                && let Some(memory) = memories.get_mut(slot)
+            {
+                *memory = Some(unshared + number as u32);
+            }
             let index = instances.len() as u32;
             only.entry(module)
                 .and_modify(|only| *only = None)
                 .or_insert(Some(index));
             instances.push(model::Instance {
                 module,
-                memories: new(owned.memories, &memories),
+                memories,
                 globals: new(owned.globals, &globals),
             });
         }
@@ -323,6 +341,7 @@ impl Instances {
             thread,
             memories: self.memories,
             globals: self.globals,
+            shared: self.shared,
         }
     }
 }
@@ -390,6 +409,7 @@ struct Taken {
     thread: Thread<'static>,
     memories: Vec<bool>,
     globals: Vec<bool>,
+    shared: Shared,
 }
 
 impl Taken {
@@ -407,8 +427,11 @@ impl Taken {
         let shown = taken.memories().iter().zip(self.memories);
         let memories = shown
             .filter(|(_, shown)| *shown)
-            .map(|(memory, _)| contents::memory(memory, store.as_context()))
-            .collect();
+            .map(|(memory, _)| contents::memory(memory, store.as_context()));
+        let mut memories: Vec<model::Memory<'s>> = memories.collect();
+        for copied in self.shared.contents() {
+            memories.push(copied);
+        }
         CoreDump {
             name: self.name.into(),
             modules: self.modules.into_iter().map(Into::into).collect(),

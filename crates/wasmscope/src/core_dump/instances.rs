@@ -12,6 +12,29 @@ use wasmtime::{AsContextMut, ExternType, HeapType, Module, ValType, WasmCoreDump
 pub(super) struct Owned {
     pub(super) memories: Vec<Option<u32>>,
     pub(super) globals: Vec<Option<u32>>,
+    /// Which of its memories is a shared one, and which that is.
+    pub(super) shared: Option<(usize, usize)>,
+}
+
+impl Owned {
+    /// Gives an instance of `module` its shared memory, if it is known to have that one alone.
+    pub(super) fn share(&mut self, module: &Module, number: usize) {
+        let imported = module.imports();
+        let imported = imported.filter(|import| matches!(import.ty(), ExternType::Memory(_)));
+        let defined = module.resources_required().num_memories as usize;
+        let all = imported.count() + defined;
+        // Where the engine cannot be asked.
+        if self.memories.is_empty() && all == 1 {
+            self.memories.push(None);
+        }
+        let unknown = self.memories.iter().enumerate();
+        let mut unknown = unknown.filter(|(_, memory)| memory.is_none());
+        if let (Some((slot, _)), None, true) =
+            (unknown.next(), unknown.next(), self.memories.len() == all)
+        {
+            self.shared = Some((slot, number));
+        }
+    }
 }
 
 /// Returns what each instance of a dump owns, `None` where the engine cannot tell.
@@ -37,6 +60,7 @@ where
         return Some(vec![Owned {
             memories: (0..memories).map(Some).collect(),
             globals: (0..globals).map(Some).collect(),
+            shared: None,
         }]);
     }
     if !can_be_asked(dump, &modules, store) {
@@ -54,6 +78,7 @@ where
         Owned {
             memories: with_shared(module, memories),
             globals,
+            shared: None,
         }
     });
     Some(owned.collect())

@@ -4,6 +4,7 @@ use crate::taken::{assert_same_contents, contents};
 use crate::trapped::{config, engines_dump, file};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use wasmscope::core_dump::Dumper;
+use wasmscope::core_dump::model::Memory as Held;
 use wasmscope::core_dump::model::{Constant, CoreDump, HeapType, Instance, Thread, ValueType};
 use wasmscope::{Explainer, Guest};
 use wasmtime::{
@@ -162,8 +163,7 @@ fn shared_memories_are_missing_and_not_confused_with_others() {
         .unwrap();
     assert_eq!(dump.instances[0].memories, [None, Some(0)]);
     assert_eq!(contents(&dump.memories[0])[..5], *b"\0mine");
-    let file = file(&dump);
-    assert_eq!(CoreDump::read(&file).unwrap(), dump);
+    assert_eq!(CoreDump::read(&file(&dump)).unwrap(), dump);
 
     // One that is defined: which of the two it is the engine does not tell.
     let module = Module::new(
@@ -178,6 +178,106 @@ fn shared_memories_are_missing_and_not_confused_with_others() {
         .unwrap();
     assert_eq!(dump.instances[0].memories, [None, None]);
     assert_eq!(dump.memories.len(), 1);
+}
+
+/// As modules with threads have it: every instance imports the same memory, and exports it.
+#[test]
+fn shared_memories_that_are_exported() {
+    let engine = engine();
+    let shared = SharedMemory::new(&engine, MemoryType::shared(2, 5)).unwrap();
+    let alone = "(module (import \"\" \"a\" (memory 1 9 shared)) (export \"memory\" (memory 0))
+        (func (export \"f\") (i32.store8 (i32.const 70000) (i32.const 42)) unreachable))";
+    let beside = "(module (import \"\" \"a\" (memory 1 9 shared)) (memory 3)
+        (data (memory 1) (i32.const 1) \"mine\")
+        (export \"m\" (memory 0)) (export \"n\" (memory 0)) (func (export \"f\") unreachable))";
+    // The engine cannot be asked for what instances of this own.
+    let unknown = "(module (import \"\" \"a\" (memory 1 9 shared)) (export \"m\" (memory 0))
+        (global exnref (ref.null exn)) (func (export \"f\") unreachable))";
+    // It could be either.
+    let two = "(module (import \"\" \"a\" (memory 1 9 shared)) (memory (export \"o\") 1 1 shared)
+        (export \"m\" (memory 0)) (func (export \"f\") unreachable))";
+    for (text, memories, count) in [
+        (alone, &[Some(0)][..], 1),
+        (beside, &[Some(2), Some(0)], 3),
+        (unknown, &[Some(0)], 1),
+        (two, &[None, None], 2),
+    ] {
+        let module = Module::new(&engine, text).unwrap();
+        let mut store = Store::new(&engine, ());
+        let mut instantiate = || {
+            let imports = [Extern::SharedMemory(shared.clone())];
+            wasmtime::Instance::new(&mut store, &module, &imports).unwrap()
+        };
+        let instance = instantiate();
+        let is_one = text == unknown || text == two;
+        if !is_one {
+            // Another thread's, in the same store.
+            let _ = instantiate();
+        }
+        let error = trap(&mut store, &instance, "f");
+        let dumper = Dumper::new("", &Explainer::new());
+        let dump = dumper.dump(&mut store, &error).unwrap();
+        assert_eq!(dump.instances[0].memories, memories, "{text}");
+        if text == alone {
+            assert_eq!(dump.instances[1].memories, memories);
+        }
+        assert_eq!(dump.memories.len(), count, "{text}");
+        let is_shared = |memory: &&Held<'_>| memory.ty().shared && memory.ty().pages == 2;
+        let held = dump.memories.iter().find(is_shared).unwrap();
+        assert_eq!(
+            (held.ty().maximum, held.ty().size()),
+            (Some(5), Some(131_072))
+        );
+        // What a guest wrote, and nothing else.
+        let mut written = vec![0; 131_072];
+        written[70_000] = 42;
+        assert!(contents(held) == written, "{text}");
+        assert_eq!(CoreDump::read(&file(&dump)).unwrap(), dump);
+    }
+}
+
+/// A dump is taken while other threads write.
+#[test]
+fn shared_memories_that_others_write() {
+    let engine = engine();
+    let shared = SharedMemory::new(&engine, MemoryType::shared(1, 1)).unwrap();
+    let text = "(module (import \"\" \"a\" (memory 1 1 shared)) (export \"memory\" (memory 0))
+        (func (export \"count\") (local i32)
+          (loop $again
+            (i32.atomic.store8 (i32.const 9) (local.get 0))
+            (local.set 0 (i32.add (local.get 0) (i32.const 1)))
+            (br_if $again (i32.eqz (i32.atomic.load8_u (i32.const 8))))))
+        (func (export \"stop\") (i32.atomic.store8 (i32.const 8) (i32.const 1)))
+        (func (export \"f\") unreachable))";
+    let module = Module::new(&engine, text).unwrap();
+    let instantiate = || {
+        let mut store = Store::new(&engine, ());
+        let imports = [Extern::SharedMemory(shared.clone())];
+        let instance = wasmtime::Instance::new(&mut store, &module, &imports).unwrap();
+        (store, instance)
+    };
+    std::thread::scope(|scope| {
+        let counting = scope.spawn(|| {
+            let (mut store, instance) = instantiate();
+            let count = instance.get_typed_func::<(), ()>(&mut store, "count");
+            count.unwrap().call(&mut store, ()).unwrap();
+        });
+        let (mut store, instance) = instantiate();
+        let error = trap(&mut store, &instance, "f");
+        let dumper = Dumper::new("", &Explainer::new());
+        let mut seen = std::collections::HashSet::new();
+        // Until different counts were seen.
+        while seen.len() < 3 {
+            let dump = dumper.dump(&mut store, &error).unwrap();
+            let held = contents(&dump.memories[0]);
+            let others = held.iter().enumerate().filter(|(at, _)| *at != 9);
+            assert!(others.into_iter().all(|(_, byte)| *byte == 0));
+            seen.insert(held[9]);
+        }
+        let stop = instance.get_typed_func::<(), ()>(&mut store, "stop");
+        stop.unwrap().call(&mut store, ()).unwrap();
+        counting.join().unwrap();
+    });
 }
 
 #[test]
