@@ -381,10 +381,12 @@ fn many_ask_many_beside_a_sampler() {
                 })
             })
             .collect();
-        for asker in askers {
-            asker.join().expect("no panic");
-        }
+        let results: Vec<_> = askers.into_iter().map(|asker| asker.join()).collect();
+        // Also when one has panicked: the scope waits for the threads that were asked.
         stop.store(true, Ordering::Relaxed);
+        for result in results {
+            result.expect("no panic");
+        }
     });
     assert!(sampler.sink().0 > 0, "ticks arrived all the while");
 }

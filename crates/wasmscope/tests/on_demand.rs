@@ -9,7 +9,7 @@ mod call_graph;
 mod patience;
 
 use call_graph::CallGraph;
-use patience::Patience;
+use patience::{Patience, Stop};
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -97,6 +97,7 @@ fn run_with_epochs(
         .unwrap();
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 std::thread::sleep(INTERVAL);
@@ -111,7 +112,6 @@ fn run_with_epochs(
             run.call(&mut store, 20_000).unwrap();
             calls += 1;
         }
-        stop.store(true, Ordering::Relaxed);
     });
 }
 

@@ -6,7 +6,7 @@
 #[path = "support/patience.rs"]
 mod patience;
 
-use patience::Patience;
+use patience::{Patience, Stop};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -166,6 +166,7 @@ fn a_guest_that_runs_may_be_registered_and_unregistered() {
     let rounds = AtomicU64::new(0);
     let (mut known, mut unknown) = (0, 0);
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| {
             let _thread = profiler.attach_thread().unwrap();
             let labels = Labels::new().with("module", "running");
@@ -198,7 +199,6 @@ fn a_guest_that_runs_may_be_registered_and_unregistered() {
             assert_eq!(check_names(&profile), 0, "unknown while not registered");
             unknown += profile.total().count;
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(known > 0 && unknown > 0, "{known} {unknown}");
 }

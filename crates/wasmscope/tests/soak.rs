@@ -14,7 +14,7 @@
 #[path = "support/patience.rs"]
 mod patience;
 
-use patience::Patience;
+use patience::{Patience, Stop};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -118,6 +118,7 @@ fn soak(clock: Clock, each_second: impl Fn(&Profiler)) -> (Profiler, u64) {
         }
     };
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for _ in 0..2 {
             scope.spawn(worker);
         }

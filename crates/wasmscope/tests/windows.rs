@@ -6,7 +6,7 @@
 #[path = "support/patience.rs"]
 mod patience;
 
-use patience::Patience;
+use patience::{Patience, Stop};
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -65,6 +65,7 @@ fn windows_partition_time_while_threads_come_and_go() {
     };
     let mut recordings = Vec::new();
     std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         scope.spawn(|| sampled(u64::MAX));
         scope.spawn(|| {
             // Short lives, so that many end while a recording is taken.
@@ -83,7 +84,6 @@ fn windows_partition_time_while_threads_come_and_go() {
             std::thread::sleep(Duration::from_millis(3));
             recordings.push(profiler.take());
         }
-        stop.store(true, Ordering::Relaxed);
     });
     recordings.push(profiler.take());
 
@@ -148,6 +148,7 @@ fn a_capture_lasts_as_long_as_asked_and_has_nothing_from_before() {
     let stop = AtomicBool::new(false);
     let (attached, is_attached) = std::sync::mpsc::channel();
     let (before, captured) = std::thread::scope(|scope| {
+        let _stop = Stop(&stop);
         let (profiler, engine, module, stop) = (&profiler, &engine, &module, &stop);
         scope.spawn(move || {
             let _thread = profiler.attach_thread().unwrap();
@@ -166,7 +167,6 @@ fn a_capture_lasts_as_long_as_asked_and_has_nothing_from_before() {
         std::thread::sleep(Duration::from_millis(100));
         let before = SystemTime::now();
         let captured = profiler.capture(Duration::from_millis(200));
-        stop.store(true, Ordering::Relaxed);
         (before, captured)
     });
     assert!(captured.duration() >= Duration::from_millis(200));

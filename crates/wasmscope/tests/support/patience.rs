@@ -1,5 +1,6 @@
 //! Waiting for what must happen, however busy the machine is.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes: only what never happens gets there.
@@ -25,5 +26,18 @@ impl Patience {
             "after {LONG:?} there is still not: {}",
             self.what
         );
+    }
+}
+
+/// Tells threads to stop however a test ends: a scope waits for them also when it panics.
+#[allow(
+    dead_code,
+    reason = "not every test that includes this file has threads"
+)]
+pub(crate) struct Stop<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }

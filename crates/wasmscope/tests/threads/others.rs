@@ -1,7 +1,7 @@
 //! The stack of another thread is a path of its guest's call graph, wherever it is.
 
 use crate::call_graph::{CallGraph, Tally};
-use crate::patience::{LONG, Patience};
+use crate::patience::{LONG, Patience, Stop};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -21,15 +21,6 @@ fn guest_names(walker: &Walker, backtrace: &Backtrace) -> Vec<String> {
 fn check(graph: &CallGraph, names: &[String], is_whole: bool, tally: &mut Tally) {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     graph.check_guest(&names, !is_whole, 1, tally);
-}
-
-/// Stops threads however a test ends, since those who wait for them would wait for ever.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Runs a graph on a thread of its own until told to stop.
