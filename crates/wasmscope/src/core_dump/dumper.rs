@@ -107,8 +107,9 @@ impl Dumper {
     /// store runs: for host functions, and whoever holds the store.
     ///
     /// It calls a function of a guest of its own that traps: that is how the engine comes to
-    /// keep a dump. That guest's instance stays in the store, unseen by this dumper and its
-    /// clones.
+    /// keep a dump. Its instance, which has no memory, stays in the store, unseen by this
+    /// dumper and its clones: one for each dump, which counts towards the limit of a
+    /// `ResourceLimiter` and takes a slot of a pooling allocator until the store is dropped.
     ///
     /// # Errors
     ///
