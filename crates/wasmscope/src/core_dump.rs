@@ -37,6 +37,7 @@
 //! ```
 
 mod contents;
+mod definitions;
 mod dumper;
 mod instances;
 mod modules;

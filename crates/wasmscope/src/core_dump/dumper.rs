@@ -1,13 +1,16 @@
 //! Takes dumps of stores.
 
 use super::contents;
+use super::definitions::Definitions;
 use super::instances::{Owned, owned};
 use super::shared::Shared;
 use super::stack::{Known, Modules, Stack};
 use super::trap::Trap;
+use crate::code::Code;
 use crate::{Error, Explainer};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use wasmscope_coredump as model;
 use wasmscope_coredump::{CoreDump, Frame, Thread};
 use wasmtime::{AsContextMut, Instance, Module, WasmBacktrace, WasmCoreDump};
@@ -42,15 +45,17 @@ use wasmtime::{AsContextMut, Instance, Module, WasmBacktrace, WasmCoreDump};
 /// - Shared memories that no instance exports, and what references refer to. Of those that are
 ///   exported each byte is read by itself: other threads may run meanwhile, so that what is far
 ///   apart may be of different moments. Whose they are is known where a module has but one.
-/// - Which memories and globals are which instance's, in stores that have globals of exceptions
-///   or continuations, or components linked to components. The memories and globals are there.
+/// - Which memories and globals an instance imports, in stores that have globals of exceptions
+///   or continuations, or components linked to components. Which it defines is known there if all
+///   guests of the store are registered with their bytes, none is rewritten, and the host has made
+///   no memories or globals of its own. The memories and globals are there in any case.
 ///
 /// # Cost
 ///
 /// Memories are not copied, but for shared ones: a dump borrows them. To tell which memories and
 /// globals are which instance's, the engine makes a copy of what is not zero in them, which is
-/// dropped before the dump is returned; not so if the store's only instance is of a registered
-/// module with bytes, that imports neither memories nor globals.
+/// dropped before the dump is returned; not so if all guests of the store are as above, and none
+/// imports a memory or a global.
 #[derive(Clone)]
 pub struct Dumper {
     name: String,
@@ -202,14 +207,10 @@ impl Instances {
             .iter()
             .map(|instance| number(instance.module(&*store)))
             .collect();
-        let sole = match *of {
-            [Some(number)] => modules.modules.get(number).and_then(|of| {
-                let known = of.known.as_ref()?;
-                (!known.code.is_rewritten()).then(|| counts(known))?
-            }),
-            _ => None,
-        };
-        let owned = owned(taken, store, sole);
+        let definitions = definitions(modules);
+        let defined = |number: &Option<usize>| definitions.get((*number)?)?.clone();
+        let defined: Vec<_> = of.iter().map(defined).collect();
+        let owned = owned(taken, store, &defined);
         // Where nobody can tell what hidden guests have, all of it is hidden.
         let hides = |number: &Option<usize>| {
             let known = number.and_then(|number| modules.modules.get(number)?.known.as_ref());
@@ -345,6 +346,22 @@ impl Instances {
             shared: self.shared,
         }
     }
+}
+
+/// Returns what each module defines, where its bytes are known and it is what they say.
+fn definitions(modules: &Modules) -> Vec<Option<Definitions>> {
+    let mut read: HashMap<*const Code, Option<Vec<Definitions>>> = HashMap::new();
+    let of = modules.modules.iter().map(|of| {
+        let Known { code, module } = of.known.as_ref()?;
+        if code.is_rewritten() {
+            return None;
+        }
+        let all = read
+            .entry(Arc::as_ptr(code))
+            .or_insert_with(|| Definitions::read(code.bytes()?));
+        all.as_ref()?.get(module.as_ref()?.0 as usize).cloned()
+    });
+    of.collect()
 }
 
 /// Returns how many memories and globals a module has, if it is a module of its own, and its

@@ -1,9 +1,11 @@
 //! Which memories and globals are which instance's.
 //!
-//! The engine tells nobody but its own writer of dumps, so that is asked, and all but this is
-//! thrown away. It copies the memories, so where there is but one instance and its binary is
-//! known, the answer is worked out instead.
+//! The engine lists the memories and globals of a store in the order of the instances that define
+//! them, so where all binaries are known the answer is counted out. Which ones an instance imports
+//! the engine tells nobody but its own writer of dumps, so that is asked then, and all but this is
+//! thrown away; where it cannot do that, what is imported is not known.
 
+use super::definitions::Definitions;
 use wasmscope_coredump::{CoreDump, Instance};
 use wasmtime::{AsContextMut, ExternType, HeapType, Module, ValType, WasmCoreDump};
 
@@ -37,14 +39,12 @@ impl Owned {
     }
 }
 
-/// Returns what each instance of a dump owns, `None` where the engine cannot tell.
-///
-/// `sole` is how many memories and globals the module of the only instance has, where there is
-/// but one instance and that is known.
+/// Returns what each instance of a dump owns, `None` where that cannot be told. Of each instance
+/// `definitions` are its module's, where its bytes are known.
 pub(super) fn owned<S: AsContextMut>(
     dump: &WasmCoreDump,
     store: &mut S,
-    sole: Option<(u32, u32)>,
+    definitions: &[Option<Definitions>],
 ) -> Option<Vec<Owned>>
 where
     S::Data: 'static,
@@ -54,17 +54,15 @@ where
         .iter()
         .map(|instance| instance.module(&*store).clone())
         .collect();
-    if let ([module], Some((memories, globals))) = (&*modules, sole)
-        && owns_all(dump, module, memories, globals)
-    {
-        return Some(vec![Owned {
-            memories: (0..memories).map(Some).collect(),
-            globals: (0..globals).map(Some).collect(),
-            shared: None,
-        }]);
+    let counted = counted(dump, &modules, definitions);
+    let mut imports = modules.iter().flat_map(Module::imports);
+    let is_whole =
+        !imports.any(|import| matches!(import.ty(), ExternType::Memory(_) | ExternType::Global(_)));
+    if counted.is_some() && is_whole {
+        return counted;
     }
     if !can_be_asked(dump, &modules, store) {
-        return None;
+        return counted;
     }
     let file = dump.serialize(&mut *store, "");
     let told = CoreDump::recover(&file).ok()?.dump.instances;
@@ -84,15 +82,50 @@ where
     Some(owned.collect())
 }
 
-/// Tells whether all memories and globals are a module's own: it imports none, and has as many
-/// as there are.
-fn owns_all(dump: &WasmCoreDump, module: &Module, memories: u32, globals: u32) -> bool {
-    let imports = module
-        .imports()
-        .any(|import| matches!(import.ty(), ExternType::Memory(_) | ExternType::Global(_)));
-    !imports
-        && dump.memories().len() == memories as usize
+/// Counts out what each instance defines. What it imports is not known.
+///
+/// There may be memories and globals of the host's own, and modules that the engine made, of which
+/// nobody has the bytes. So it must come out even: what known modules define is all that there is.
+fn counted(
+    dump: &WasmCoreDump,
+    modules: &[Module],
+    definitions: &[Option<Definitions>],
+) -> Option<Vec<Owned>> {
+    let (mut memories, mut globals) = (0, 0);
+    let next = |count: &mut u32| {
+        *count += 1;
+        Some(*count - 1)
+    };
+    let mut all = Vec::new();
+    for (module, definitions) in modules.iter().zip(definitions) {
+        let none = Definitions::default();
+        let definitions = match definitions {
+            Some(definitions) => definitions,
+            None if module.resources_required().num_memories == 0 => &none,
+            None => return None,
+        };
+        let mut owned = Owned::default();
+        for import in module.imports() {
+            match import.ty() {
+                ExternType::Memory(_) => owned.memories.push(None),
+                ExternType::Global(_) => owned.globals.push(None),
+                _ => {}
+            }
+        }
+        for is_shared in &definitions.memories {
+            // These are not listed.
+            let memory = (!is_shared).then(|| next(&mut memories)).flatten();
+            owned.memories.push(memory);
+        }
+        for _ in 0..definitions.globals {
+            owned.globals.push(next(&mut globals));
+        }
+        all.push(owned);
+    }
+    let is_even = dump.memories().len() == memories as usize
         && dump.globals().len() == globals as usize
+        && all.len() == modules.len();
+    is_even.then_some(all)
 }
 
 /// Tells whether the engine's writer can be asked. It fails where there are globals of types

@@ -118,6 +118,14 @@ fn components_linked_to_components() {
     assert_eq!(frames.len(), expected.len());
     let names: Vec<_> = frames.iter().map(|frame| &*frame.name).collect();
     assert_eq!((names[0], names[names.len() - 1]), ("f", "g"), "{names:?}");
-    // Whose memory it is the engine cannot be asked here; the memory is there.
+    // Whose memory it is the engine cannot be asked here, but the binary says so.
     assert_eq!(read.memories.len(), 1);
+    for instance in &read.instances {
+        let is_outer_s = read.modules[instance.module as usize] == "linked.wasm#1";
+        let expected: &[_] = if is_outer_s { &[Some(0)] } else { &[] };
+        assert_eq!(instance.memories, expected);
+    }
+    let outer = &read.threads[0].frames[frames.len() - 1];
+    assert_eq!(read.module_name(outer), Some("linked.wasm#1"));
+    assert_eq!(read.instance(outer).unwrap().memories, [Some(0)]);
 }
