@@ -61,6 +61,7 @@ mod probes;
 mod reading;
 mod rewritten;
 mod scope;
+pub mod shown;
 mod writer;
 
 pub use bindings::Binding;
@@ -77,13 +78,9 @@ use plan::Plan;
 use reading::Reading;
 use scope::Scope;
 use wasmparser::types::Types;
-use wasmparser::{
-    BinaryReader, ImportSectionReader, MemorySectionReader, MemoryType, TypeRef, WasmFeatures,
-};
 use wasmscope_address::FuncIndex;
 use writer::Writer;
 
-use crate::module::id;
 use crate::{Error, Module, Options};
 
 /// A component in its binary form, read so that it can be rewritten.
@@ -114,34 +111,6 @@ pub struct NestedModule<'a> {
     pub offset: usize,
     /// The module.
     pub module: Module<'a>,
-}
-
-impl NestedModule<'_> {
-    /// Returns the type of the module's memory 0, if it has one.
-    fn first_memory(&self) -> Result<Option<MemoryType>, Error> {
-        let module = &self.module;
-        for section in &module.sections {
-            let contents = &module.bytes[section.contents.clone()];
-            let reader =
-                BinaryReader::new_features(contents, section.contents.start, WasmFeatures::all());
-            match section.id {
-                id::IMPORT => {
-                    for import in ImportSectionReader::new(reader)?.into_imports() {
-                        if let TypeRef::Memory(ty) = import?.ty {
-                            return Ok(Some(ty));
-                        }
-                    }
-                }
-                id::MEMORY => {
-                    if let Some(ty) = MemorySectionReader::new(reader)?.into_iter().next() {
-                        return Ok(Some(ty?));
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(None)
-    }
 }
 
 impl<'a> Component<'a> {

@@ -136,6 +136,7 @@ pub fn fuzz_component(data: &[u8]) {
     for (expose, step, functions) in [(true, 1, 1), (false, 2, 3), (true, usize::MAX, 1)] {
         let options = Options {
             expose,
+            show_globals: expose,
             ..Options::default()
         };
         let probed = |candidate| match candidate {

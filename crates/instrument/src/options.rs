@@ -20,6 +20,10 @@ pub struct Options {
     /// Whether all memories and globals are exported under names of ours too, for hosts
     /// that read them.
     pub expose: bool,
+    /// Whether the values of globals can be had with each event in components too, where
+    /// [`expose`](Self::expose) alone shows memories: see
+    /// [`component::shown`](crate::component::shown).
+    pub show_globals: bool,
     /// Whether the exports of functions that the module defines are entered by way of the
     /// host's [`Guard`](crate::hooks::Hook::Guard), which then sees how each call ends. The
     /// functions themselves stay what tables, references and the start refer to. A module

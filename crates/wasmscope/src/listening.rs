@@ -146,6 +146,7 @@ impl Listening {
             guarded_exports: false,
             exit_status: Box::new(|_| None),
             component_memory: false,
+            component_globals: false,
         }
     }
 
@@ -207,6 +208,8 @@ impl Listening {
             suffix: Arc::clone(&self.shared.suffix),
             memories: original.memories(),
             globals: original.globals(),
+            // Those of a module by itself are exported.
+            shown_globals: Vec::new(),
             definitions,
             probed: rewritten.probes,
             map: rewritten.map,

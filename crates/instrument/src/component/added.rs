@@ -6,10 +6,12 @@
 //!    hooks      one for each instance with probes: what its module imports as hooks; tells
 //!               the host, or keeps the event
 //!    quiet      in front of what is called where calls out are forbidden
-//!    look       hands an instance's memory to the host, behind its events
+//!    look       hands an instance's memories to the host, behind its events
+//!    globals    hands the values of its globals to the host, ahead of that
 //!    wrapper    in front of functions that are lifted or lowered; it is what has their probes
 //! ```
 
+use wasm_encoder::reencode::{self, Reencode, RoundtripReencoder};
 use wasm_encoder::{
     BlockType, CodeSection, ConstExpr, ElementSection, Elements, EntityType, ExportKind,
     ExportSection, Function, FunctionSection, GlobalSection, GlobalType, ImportSection,
@@ -18,7 +20,7 @@ use wasm_encoder::{
 };
 
 use super::deferred::{HEAD, LOST, MEMORY, QUIET, RECORDS, STATE};
-use super::interface::{self, Import, LOOK};
+use super::interface::{self, GLOBALS, Import, LOOK};
 use crate::hooks::{Hook, UNATTACHED};
 
 /// The names that these modules import each other's exports by.
@@ -31,6 +33,8 @@ pub(super) mod name {
     pub(crate) const HOOKS: &str = "hooks";
     /// The functions that others stand in front of.
     pub(crate) const INNER: &str = "inner";
+    /// The instance whose globals are shown.
+    pub(crate) const GUEST: &str = "guest";
     pub(crate) const MEMORY: &str = "memory";
     pub(crate) const NEXT: &str = "next";
     pub(crate) const LOOK: &str = "look";
@@ -42,9 +46,10 @@ const NUMBER_TYPE: GlobalType = GlobalType {
     mutable: true,
     shared: false,
 };
+/// Behind the events there may be room for the values of globals.
 const MEMORY_TYPE: MemoryType = MemoryType {
     minimum: (MEMORY >> 16) as u64,
-    maximum: Some((MEMORY >> 16) as u64),
+    maximum: None,
     memory64: false,
     shared: false,
     page_size_log2: None,
@@ -52,10 +57,14 @@ const MEMORY_TYPE: MemoryType = MemoryType {
 const LOOK_TABLE: TableType = TableType {
     element_type: RefType::FUNCREF,
     table64: false,
-    minimum: 1,
-    maximum: Some(1),
+    minimum: SLOTS,
+    maximum: Some(SLOTS),
     shared: false,
 };
+/// The table's slots: what shows memories, and what shows globals.
+const SLOTS: u64 = 2;
+const MEMORIES_SLOT: i32 = 0;
+const GLOBALS_SLOT: i32 = 1;
 
 fn at(offset: u32, align: u32) -> MemArg {
     MemArg {
@@ -65,10 +74,17 @@ fn at(offset: u32, align: u32) -> MemArg {
     }
 }
 
-/// Makes the module of events. The instances of hooks beside it take numbers from `first` on.
-pub(super) fn events(first: u32) -> Vec<u8> {
+/// Makes the module of events, with room for so many words of values behind them. The
+/// instances of hooks beside it take numbers from `first` on.
+pub(super) fn events(first: u32, words: usize) -> Vec<u8> {
     let mut memories = MemorySection::new();
-    memories.memory(MEMORY_TYPE);
+    let more = (words * size_of::<u64>()).div_ceil(1 << USUAL_PAGE);
+    let pages = MEMORY_TYPE.minimum + more as u64;
+    memories.memory(MemoryType {
+        minimum: pages,
+        maximum: Some(pages),
+        ..MEMORY_TYPE
+    });
     let mut globals = GlobalSection::new();
     globals.global(NUMBER_TYPE, &ConstExpr::i32_const(first.cast_signed()));
     let mut exports = ExportSection::new();
@@ -166,12 +182,12 @@ fn attach_body(key: u64) -> Function {
         .i32_const(MEMORY.cast_signed())
         .call(Import::Attach.index())
         .local_tee(0)
-        .i32_const((!LOOK).cast_signed())
+        .i32_const((!(LOOK | GLOBALS)).cast_signed())
         .i32_and()
         .global_set(global::NUMBER)
         .local_get(0)
-        .i32_const(LOOK.trailing_zeros().cast_signed())
-        .i32_shr_u()
+        .i32_const((LOOK | GLOBALS).cast_signed())
+        .i32_and()
         .global_set(global::LOOKS)
         .end();
     body
@@ -206,21 +222,40 @@ fn drain_body() -> Function {
     body
 }
 
-/// Shows the memory, or that there is none.
+/// Shows what is wanted and there: globals, memories, or that there are none.
 fn look_body(nothing: u32) -> Function {
     let mut body = Function::new([]);
     body.instructions()
-        .i32_const(0)
+        .global_get(global::LOOKS)
+        .i32_const(GLOBALS.cast_signed())
+        .i32_and()
+        .if_(BlockType::Empty)
+        .i32_const(GLOBALS_SLOT)
         .table_get(0)
         .ref_is_null()
+        .i32_eqz()
         .if_(BlockType::Empty)
+        .i32_const(GLOBALS_SLOT)
+        .call_indirect(0, nothing)
+        .end()
+        .end()
+        .global_get(global::LOOKS)
+        .i32_const(LOOK.cast_signed())
+        .i32_and()
+        .if_(BlockType::Empty)
+        .i32_const(MEMORIES_SLOT)
+        .table_get(0)
+        .ref_is_null()
+        .i32_eqz()
+        .if_(BlockType::Empty)
+        .i32_const(MEMORIES_SLOT)
+        .call_indirect(0, nothing)
+        .return_()
+        .end()
+        .end()
         .i32_const(0)
         .i32_const(0)
         .call(Import::Look.index())
-        .else_()
-        .i32_const(0)
-        .call_indirect(0, nothing)
-        .end()
         .end();
     body
 }
@@ -368,58 +403,161 @@ pub(super) fn quiet(ty: &CoreType) -> Vec<u8> {
     module.finish()
 }
 
-/// Makes the module that shows a memory whose pages are of this many bytes, as a power of
-/// two; `None` is the usual size.
-pub(super) fn look(page_size_log2: Option<u32>) -> Vec<u8> {
-    const USUAL_PAGE: u32 = 16;
-    const SHOW: u32 = 0;
+/// What the usual size of a memory's pages is a power of two of.
+const USUAL_PAGE: u32 = 16;
+
+/// The name of the `n`th memory that is shown, and of what shows it.
+pub(super) fn nth(name: &str, n: usize) -> String {
+    format!("{name}{n}")
+}
+
+/// Makes the module that shows memories, by their indices and the size of their pages as a
+/// power of two; `None` is the usual size. Those that are not the first go ahead of it.
+pub(super) fn look(memories: &[(u32, Option<u32>)]) -> Vec<u8> {
     let mut types = TypeSection::new();
+    let (first, other, nothing) = (0, 1, 2);
     let (params, results) = Import::Look.lowered();
+    types.ty().function(params, results);
+    let (params, results) = Import::Memory.lowered();
+    types.ty().function(params, results);
+    types.ty().function([], []);
+    let mut imports = ImportSection::new();
+    imports.import(name::HOST, name::LOOK, EntityType::Function(first));
+    for (n, (_, page_size_log2)) in memories.iter().enumerate() {
+        let memory = MemoryType {
+            minimum: 0,
+            maximum: None,
+            memory64: false,
+            shared: false,
+            page_size_log2: *page_size_log2,
+        };
+        imports.import(name::HOST, &nth(name::MEMORY, n), memory);
+    }
+    let others = || memories.iter().filter(|(index, _)| *index > 0);
+    for n in 0..others().count() {
+        let ty = EntityType::Function(other);
+        imports.import(name::HOST, &nth(name::LOOK, n), ty);
+    }
+    imports.import(name::HOOKS, name::LOOK, LOOK_TABLE);
+    let mut body = Function::new([]);
+    let mut code = body.instructions();
+    let mut shows = 1;
+    let mut first = None;
+    for (memory, (index, page_size_log2)) in (0..).zip(memories) {
+        if *index == 0 {
+            first = Some((memory, page_size_log2));
+            continue;
+        }
+        code.i32_const(index.cast_signed()).i32_const(0);
+        size_of_memory(&mut code, memory, *page_size_log2).call(shows);
+        shows += 1;
+    }
+    code.i32_const(0);
+    match first {
+        Some((memory, page_size_log2)) => size_of_memory(&mut code, memory, *page_size_log2),
+        None => code.i32_const(0),
+    };
+    code.call(0).end();
+    shower(types, imports, shows, nothing, MEMORIES_SLOT, &body)
+}
+
+/// Puts how many bytes a memory has: of 4 GiB, which is longer than a list can be, all but
+/// the last.
+fn size_of_memory<'a, 'b>(
+    code: &'a mut InstructionSink<'b>,
+    memory: u32,
+    page_size_log2: Option<u32>,
+) -> &'a mut InstructionSink<'b> {
+    let size = |code: &mut InstructionSink<'b>| {
+        code.memory_size(memory)
+            .i64_extend_i32_u()
+            .i64_const(i64::from(page_size_log2.unwrap_or(USUAL_PAGE)))
+            .i64_shl();
+    };
+    size(code);
+    code.i64_const(i64::from(u32::MAX));
+    size(code);
+    code.i64_const(i64::from(u32::MAX))
+        .i64_lt_u()
+        .select()
+        .i32_wrap_i64()
+}
+
+/// Makes the module that shows the values of globals, which it imports by these names.
+pub(super) fn globals(
+    globals: &[(String, wasmparser::GlobalType)],
+) -> Result<Vec<u8>, reencode::Error> {
+    let mut types = TypeSection::new();
+    let (show, nothing) = (0, 1);
+    let (params, results) = Import::Globals.lowered();
     types.ty().function(params, results);
     types.ty().function([], []);
     let mut imports = ImportSection::new();
     imports
-        .import(name::HOST, name::LOOK, EntityType::Function(0))
-        .import(name::HOOKS, name::LOOK, LOOK_TABLE)
-        .import(
-            name::HOST,
-            name::MEMORY,
-            MemoryType {
-                minimum: 0,
-                maximum: None,
-                memory64: false,
-                shared: false,
-                page_size_log2,
-            },
-        );
+        .import(name::HOST, name::LOOK, EntityType::Function(show))
+        .import(name::EVENTS, name::MEMORY, MEMORY_TYPE);
+    let mut body = Function::new([]);
+    let mut code = body.instructions();
+    let mut end = MEMORY;
+    for (index, (global, ty)) in (0..).zip(globals) {
+        let encoded = RoundtripReencoder.global_type(*ty)?;
+        imports.import(name::GUEST, global, encoded);
+        code.i32_const(0);
+        let mut store = |code: &mut InstructionSink<'_>| {
+            code.i64_store(at(end, 3));
+            end += 8;
+        };
+        match ty.content_type {
+            wasmparser::ValType::I32 => store(code.global_get(index).i64_extend_i32_u()),
+            wasmparser::ValType::I64 => store(code.global_get(index)),
+            wasmparser::ValType::F32 => store(
+                code.global_get(index)
+                    .i32_reinterpret_f32()
+                    .i64_extend_i32_u(),
+            ),
+            wasmparser::ValType::F64 => store(code.global_get(index).i64_reinterpret_f64()),
+            wasmparser::ValType::V128 => {
+                store(code.global_get(index).i64x2_extract_lane(0));
+                code.i32_const(0);
+                store(code.global_get(index).i64x2_extract_lane(1));
+            }
+            wasmparser::ValType::Ref(_) => store(
+                code.global_get(index)
+                    .ref_is_null()
+                    .i32_eqz()
+                    .i64_extend_i32_u(),
+            ),
+        }
+    }
+    imports.import(name::HOOKS, name::LOOK, LOOK_TABLE);
+    code.i32_const(MEMORY.cast_signed())
+        .i32_const((end - MEMORY).cast_signed())
+        .call(0)
+        .end();
+    Ok(shower(types, imports, 1, nothing, GLOBALS_SLOT, &body))
+}
+
+/// Makes a module whose one function, beside so many that are imported, is in a slot of the
+/// imported table.
+fn shower(
+    types: TypeSection,
+    imports: ImportSection,
+    imported: u32,
+    ty: u32,
+    slot: i32,
+    body: &Function,
+) -> Vec<u8> {
     let mut functions = FunctionSection::new();
-    functions.function(1);
+    functions.function(ty);
     let mut elements = ElementSection::new();
-    let own = [1];
+    let own = [imported];
     elements.active(
         None,
-        &ConstExpr::i32_const(0),
+        &ConstExpr::i32_const(slot),
         Elements::Functions(own[..].into()),
     );
-    // A memory of 4 GiB is longer than a list can be: all but its last byte.
-    let mut body = Function::new([(1, ValType::I64)]);
-    body.instructions()
-        .i32_const(0)
-        .memory_size(0)
-        .i64_extend_i32_u()
-        .i64_const(i64::from(page_size_log2.unwrap_or(USUAL_PAGE)))
-        .i64_shl()
-        .local_tee(0)
-        .i64_const(i64::from(u32::MAX))
-        .local_get(0)
-        .i64_const(i64::from(u32::MAX))
-        .i64_lt_u()
-        .select()
-        .i32_wrap_i64()
-        .call(SHOW)
-        .end();
     let mut code = CodeSection::new();
-    code.function(&body);
+    code.function(body);
     let mut module = Module::new();
     module
         .section(&types)

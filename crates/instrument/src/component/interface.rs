@@ -7,16 +7,21 @@
 //! | `before0` to `before4` | `(instance: u32, probe: u32, values: u64...)` | as in [`hooks`](crate::hooks) |
 //! | `after0` to `after4`, `stage4`, `tail`, `unwind` | as in [`hooks`](crate::hooks), an `i64` as `u64` | as there |
 //! | `deferred` | `(records: list<u8>, lost: u64)` | ahead of the next event, with the [events](super::deferred) that happened where calls out are forbidden |
-//! | `look` | `(memory: list<u8>)` | behind each event but `stage4`, when `attach` asked for it |
+//! | `globals` | `(values: list<u8>)` | ahead of `look`, when `attach` asked for [`GLOBALS`], with the values of the instance's [globals](super::shown) |
+//! | `memory` | `(index: u32, memory: list<u8>)` | ahead of `look`, when `attach` asked for [`LOOK`], with each other memory than the first |
+//! | `look` | `(memory: list<u8>)` | behind each event but `stage4`, when `attach` asked for any of it |
 //!
 //! `attach` gets [`Options::key`](crate::Options::key) and a key of
 //! [`RewrittenComponent::instantiations`](super::RewrittenComponent::instantiations), and
 //! returns the instance's number, which all its events carry. `events` is all of the memory
-//! that keeps its component's [deferred](super::deferred) events, which stays where it is. With [`LOOK`] in it, `look`
-//! follows each event, with all bytes of the instance's memory 0 (of a wrapper: of the memory
-//! that its functions' values go through). It has none where there is no such memory, or not
+//! that keeps its component's [deferred](super::deferred) events, which stays where it is.
+//! With [`LOOK`] in what it returns, or [`GLOBALS`], `look` follows each event, with all bytes
+//! of the instance's memory 0 (of a wrapper: of the memory that its functions' values go
+//! through). It has none where that was not asked for, where there is no such memory, or not
 //! yet, where it is shared or of 64 bits, and where the component was rewritten without
-//! [`Options::expose`](crate::Options::expose). Of 4 GiB it has all but the last byte.
+//! [`Options::expose`](crate::Options::expose). Of 4 GiB it has all but the last byte. Globals
+//! are shown where it was rewritten with
+//! [`Options::show_globals`](crate::Options::show_globals).
 
 use wasm_encoder::{ComponentTypeRef, ComponentValType, InstanceType, PrimitiveValType, ValType};
 
@@ -27,6 +32,9 @@ pub const PREFIX: &str = "wasmscope-x";
 
 /// The bit of what `attach` returns that asks for `look`.
 pub const LOOK: u32 = 1 << 31;
+
+/// The bit of what `attach` returns that asks for `globals`.
+pub const GLOBALS: u32 = 1 << 30;
 
 /// Returns the name of the instance that a component imports when it is rewritten with
 /// this suffix: of the suffix, only hexadecimal digits can be in such a name.
@@ -76,6 +84,8 @@ pub(super) enum Import {
     Hook(u32),
     Deferred,
     Look,
+    Memory,
+    Globals,
 }
 
 impl Import {
@@ -83,12 +93,13 @@ impl Import {
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let hooks = (0..hooks().len() as u32).map(Self::Hook);
         let first = std::iter::once(Self::Attach);
-        first.chain(hooks).chain([Self::Deferred, Self::Look])
+        let last = [Self::Deferred, Self::Look, Self::Memory, Self::Globals];
+        first.chain(hooks).chain(last)
     }
 
     /// Returns how many there are.
     pub(super) fn count() -> u32 {
-        hooks().len() as u32 + 3
+        hooks().len() as u32 + 5
     }
 
     /// Returns its place.
@@ -99,6 +110,8 @@ impl Import {
             Self::Hook(hook) => 1 + hook,
             Self::Deferred => 1 + hooks,
             Self::Look => 2 + hooks,
+            Self::Memory => 3 + hooks,
+            Self::Globals => 4 + hooks,
         }
     }
 
@@ -109,12 +122,14 @@ impl Import {
             Self::Hook(hook) => hooks()[hook as usize].to_string(),
             Self::Deferred => "deferred".to_owned(),
             Self::Look => "look".to_owned(),
+            Self::Memory => "memory".to_owned(),
+            Self::Globals => "globals".to_owned(),
         }
     }
 
     /// Tells whether it takes a list, so that to lower it takes a memory.
     pub(super) fn takes_list(self) -> bool {
-        matches!(self, Self::Attach | Self::Deferred | Self::Look)
+        !matches!(self, Self::Hook(_))
     }
 
     /// Returns the types of its parameters and results once it is lowered.
@@ -129,7 +144,8 @@ impl Import {
                 (params.map(core_type).collect(), Vec::new())
             }
             Self::Deferred => (vec![ValType::I32, ValType::I32, ValType::I64], Vec::new()),
-            Self::Look => (vec![ValType::I32, ValType::I32], Vec::new()),
+            Self::Memory => (vec![ValType::I32, ValType::I32, ValType::I32], Vec::new()),
+            Self::Look | Self::Globals => (vec![ValType::I32, ValType::I32], Vec::new()),
         }
     }
 
@@ -164,6 +180,11 @@ impl Import {
                 None,
             ),
             Self::Look => (vec![("memory".to_owned(), bytes)], None),
+            Self::Memory => (
+                vec![("index".to_owned(), u32), ("memory".to_owned(), bytes)],
+                None,
+            ),
+            Self::Globals => (vec![("values".to_owned(), bytes)], None),
         }
     }
 }

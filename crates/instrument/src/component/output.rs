@@ -29,8 +29,8 @@ pub(super) struct Output {
     pub(super) numbered: u32,
     /// The modules in front of functions of each type.
     pub(super) quiet: BTreeMap<Vec<u8>, u32>,
-    /// The modules that show memories, by the size of pages.
-    pub(super) look: BTreeMap<Option<u32>, u32>,
+    /// The modules that show memories and globals, by their bytes.
+    pub(super) look: BTreeMap<Vec<u8>, u32>,
 }
 
 /// The indices of what each component with probes has once.
@@ -42,8 +42,11 @@ pub(super) struct Added {
     pub(super) events: u32,
     /// The instance of the host's lowered functions.
     pub(super) host: u32,
-    /// The host's `look`, a function of components.
+    /// The host's `look` and `memory`, functions of components.
     pub(super) look: u32,
+    pub(super) memory: u32,
+    /// The memory of the instance that keeps events.
+    pub(super) events_memory: u32,
 }
 
 impl Output {

@@ -14,7 +14,8 @@ use super::added::{self, name};
 use super::interface::{self, Import};
 use super::output::{Added, HOST_INSTANCE, Output};
 use super::rewritten::{Instantiation, RewrittenModule};
-use super::writer::Writer;
+use super::shown::{Contents, can_be_shown};
+use super::writer::{Writer, reencoding};
 use crate::{Error, Module, Options, hooks};
 
 /// How many instances with probes a component has at most, as a power of two: more than
@@ -61,7 +62,8 @@ impl Writer<'_, '_> {
         out.component.section(&aliases);
         self.numbering.here().functions += Import::count();
 
-        let events_module = self.add_module(out, &added::events(first));
+        let words = self.words(out)?;
+        let events_module = self.add_module(out, &added::events(first, words));
         let hooks = self.plan.options;
         let hooks = self.add_module(out, &added::hooks(hooks.key, &hooks.suffix));
         let events = self.instantiate(out, events_module, &[]);
@@ -81,6 +83,8 @@ impl Writer<'_, '_> {
             events,
             host: self.instance_of(out, &exports),
             look: Import::Look.index(),
+            memory: Import::Memory.index(),
+            events_memory: memory,
         };
         Ok(())
     }
@@ -162,7 +166,21 @@ impl Writer<'_, '_> {
         Ok(self.instantiate(out, hooks, &args))
     }
 
-    /// Lets hooks show memory 0 of an instance.
+    /// Returns how many words the globals of each instance that may be shown are, at most.
+    fn words(&self, out: &Output) -> Result<usize, Error> {
+        if !self.plan.options.expose || !self.plan.options.show_globals {
+            return Ok(0);
+        }
+        let modules = self.scope(out).core_instantiations.iter().flatten();
+        let probed = modules.filter(|module| self.plan.probed[**module]);
+        let mut words = probed.map(|module| {
+            let module = &self.plan.component.modules()[*module].module;
+            Contents::of(module).map(|contents| contents.words())
+        });
+        words.try_fold(0, |most, words| Ok(most.max(words?)))
+    }
+
+    /// Lets hooks show the memories of an instance, and its globals.
     pub(super) fn look_at_instance(
         &mut self,
         out: &mut Output,
@@ -170,39 +188,83 @@ impl Writer<'_, '_> {
         instance: u32,
         module: usize,
     ) -> Result<(), Error> {
-        let nested = &self.plan.component.modules()[module];
-        if self.plan.options.expose
-            && let Some(ty) = nested.first_memory()?
-            && can_be_shown(&ty)
-        {
-            let export = hooks::memory_export(0, &self.plan.options.suffix);
-            let memory = self.alias_memory(out, instance, &export);
-            self.look(out, hooks, memory, ty);
+        if !self.plan.options.expose {
+            return Ok(());
+        }
+        let contents = Contents::of(&self.plan.component.modules()[module].module)?;
+        let suffix = self.plan.options.suffix.clone();
+        let memories = contents.shown_memories().map(|(index, ty)| {
+            let export = hooks::memory_export(index, &suffix);
+            (index, self.alias_memory(out, instance, &export), ty)
+        });
+        let memories = memories.collect::<Vec<_>>();
+        if !memories.is_empty() {
+            self.look(out, hooks, &memories);
+        }
+        let globals = contents
+            .shown_globals()
+            .map(|(index, ty)| (hooks::global_export(index, &suffix), ty));
+        let globals = globals.collect::<Vec<_>>();
+        if self.plan.options.show_globals && !globals.is_empty() {
+            let bytes = added::globals(&globals).map_err(reencoding)?;
+            let module = self.shower(out, bytes);
+            let show = self.lower(out, Import::Globals.index(), out.added.events_memory);
+            let show = (name::LOOK.to_owned(), ExportKind::Func, show);
+            let host = self.instance_of(out, &[show]);
+            let args = [
+                (name::HOST, host),
+                (name::EVENTS, out.added.events),
+                (name::HOOKS, hooks),
+                (name::GUEST, instance),
+            ];
+            self.instantiate(out, module, &args);
         }
         Ok(())
     }
 
-    /// Lets hooks show a memory.
-    fn look(&mut self, out: &mut Output, hooks: u32, memory: u32, ty: MemoryType) {
-        let module = match out.look.get(&ty.page_size_log2) {
-            Some(module) => *module,
-            None => {
-                let module = self.add_module(out, &added::look(ty.page_size_log2));
-                out.look.insert(ty.page_size_log2, module);
-                module
+    /// Lets hooks show memories, by their indices in their module and in the component.
+    fn look(&mut self, out: &mut Output, hooks: u32, memories: &[(u32, u32, MemoryType)]) {
+        let types = memories
+            .iter()
+            .map(|(index, _, ty)| (*index, ty.page_size_log2));
+        let bytes = added::look(&types.collect::<Vec<_>>());
+        let module = self.shower(out, bytes);
+        let mut shown = Vec::new();
+        let mut others = 0;
+        let mut first = out.added.events_memory;
+        for (n, (index, memory, _)) in memories.iter().enumerate() {
+            shown.push((added::nth(name::MEMORY, n), ExportKind::Memory, *memory));
+            if *index == 0 {
+                first = *memory;
+                continue;
             }
-        };
-        let mut section = CanonicalFunctionSection::new();
-        section.lower(out.added.look, [CanonicalOption::Memory(memory)]);
-        out.component.section(&section);
-        let function = self.numbering.here().core_functions.add();
-        let shown = [
-            (name::LOOK.to_owned(), ExportKind::Func, function),
-            (name::MEMORY.to_owned(), ExportKind::Memory, memory),
-        ];
+            let show = self.lower(out, out.added.memory, *memory);
+            shown.push((added::nth(name::LOOK, others), ExportKind::Func, show));
+            others += 1;
+        }
+        let look = self.lower(out, out.added.look, first);
+        shown.push((name::LOOK.to_owned(), ExportKind::Func, look));
         let host = self.instance_of(out, &shown);
         let args = [(name::HOST, host), (name::HOOKS, hooks)];
         self.instantiate(out, module, &args);
+    }
+
+    /// Adds a module that shows something, once for all that need the same.
+    fn shower(&mut self, out: &mut Output, bytes: Vec<u8>) -> u32 {
+        if let Some(module) = out.look.get(&bytes) {
+            return *module;
+        }
+        let module = self.add_module(out, &bytes);
+        out.look.insert(bytes, module);
+        module
+    }
+
+    /// Lowers a function of the host's that takes a list.
+    fn lower(&mut self, out: &mut Output, function: u32, memory: u32) -> u32 {
+        let mut section = CanonicalFunctionSection::new();
+        section.lower(function, [CanonicalOption::Memory(memory)]);
+        out.component.section(&section);
+        self.numbering.here().core_functions.add()
     }
 
     /// Tells whether a function goes without something in front of it that forbids calls
@@ -306,15 +368,10 @@ impl Writer<'_, '_> {
             && can_be_shown(ty)
         {
             let memory = self.numbering.here().core_memories.moved(memory);
-            self.look(out, hooks, memory, *ty);
+            self.look(out, hooks, &[(0, memory, *ty)]);
         }
         let inner = self.instance_of(out, &inner);
         let args = [(name::INNER, inner), (hooks::MODULE, hooks)];
         Ok(self.instantiate(out, module, &args))
     }
-}
-
-/// Tells whether a memory can go to the host as a list of bytes.
-fn can_be_shown(ty: &MemoryType) -> bool {
-    !ty.shared && !ty.memory64
 }

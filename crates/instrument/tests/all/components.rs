@@ -76,6 +76,7 @@ fn options() -> [Options; 3] {
         },
         Options {
             expose: true,
+            show_globals: true,
             dwarf: Dwarf::Rewrite,
             ..options.clone()
         },

@@ -18,7 +18,7 @@ pub(super) struct Attached {
     /// The globals whose bits switch the probes, 32 each.
     pub(super) switches: Vec<Global>,
     pub(super) guards: Guards,
-    /// Whether its first memory is handed over with each event.
+    /// Whether memories or globals are handed over with each event.
     pub(super) looks: bool,
     memories: Vec<Option<Memory>>,
     globals: Vec<Option<Global>>,

@@ -17,16 +17,31 @@ pub struct ListeningBuilder {
     pub(super) guarded_exports: bool,
     pub(super) exit_status: Box<ExitStatus>,
     pub(super) component_memory: bool,
+    pub(super) component_globals: bool,
 }
 
 impl ListeningBuilder {
-    /// Lets listeners read the first memory of instances within components. Each event then
-    /// costs a second call of the host. Off by default.
+    /// Lets listeners read the memories of instances within components. Each event then
+    /// costs a second call of the host, and one more for each memory that is not the first.
+    /// Off by default.
     ///
-    /// Instances of core modules can always be read.
+    /// Not those that are shared or of 64 bits, which the engine hands to no host. Instances
+    /// of core modules can always be read.
     #[must_use]
     pub fn component_memory(mut self, component_memory: bool) -> Self {
         self.component_memory = component_memory;
+        self
+    }
+
+    /// Lets listeners read the globals of instances within components. Each event then costs
+    /// two calls of the host more, and as long as it takes to copy their values. Off by
+    /// default.
+    ///
+    /// Not those that are shared, or of references to types that the module defines itself.
+    /// Globals of core modules that are not in components can always be read.
+    #[must_use]
+    pub fn component_globals(mut self, component_globals: bool) -> Self {
+        self.component_globals = component_globals;
         self
     }
 
@@ -102,6 +117,7 @@ impl ListeningBuilder {
                 modules: Mutex::default(),
                 components: Mutex::default(),
                 component_memory: self.component_memory,
+                component_globals: self.component_globals,
             }),
         }
     }

@@ -54,9 +54,10 @@ impl Listening {
     ///
     /// - Each store has one core instance more, of a module that does nothing. Where the
     ///   store has no room for it, [`Error::Anchor`] ends the instantiation.
-    /// - Of an instance the first memory can be read, with
-    ///   [`component_memory`](super::ListeningBuilder::component_memory): not the others, and no
-    ///   globals. A component function's memory can always be.
+    /// - Memories and globals of an instance can be read with
+    ///   [`component_memory`](super::ListeningBuilder::component_memory) and
+    ///   [`component_globals`](super::ListeningBuilder::component_globals). A component
+    ///   function's memory can always be.
     /// - The engine lets nothing be called from `realloc` and `post-return`. Calls there are
     ///   told without frames, and say so
     ///   ([`Call::is_deferred`](wasmscope_listen::Call::is_deferred)): ahead of the next event
@@ -280,6 +281,7 @@ fn compile(
         key,
         exceptions: shared.exceptions,
         expose: true,
+        show_globals: shared.component_globals,
         ..Options::default()
     };
     let rewritten = original.rewrite(&options, &|candidate| {
@@ -317,6 +319,7 @@ fn compile(
                     suffix: Arc::clone(&shared.suffix),
                     memories: nested.module.memories(),
                     globals: nested.module.globals(),
+                    shown_globals: definition::shown_globals(&nested.module)?,
                     definitions: candidates.core[module.index].clone(),
                     probed: module.probes,
                     map: module.map,

@@ -30,7 +30,7 @@ fn one(module: &Module<'_>, function: &Function<'_>) -> Definition {
     definition
 }
 
-fn value_type(module: &Module<'_>, ty: ValType) -> ValueType {
+pub(super) fn value_type(module: &Module<'_>, ty: ValType) -> ValueType {
     match ty {
         ValType::I32 => ValueType::I32,
         ValType::I64 => ValueType::I64,

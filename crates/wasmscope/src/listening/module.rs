@@ -13,7 +13,11 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmscope_address::{FuncIndex, HostPc, ModuleIndex, TextRange};
 use wasmscope_instrument::{Map, hooks};
-use wasmscope_listen::{Definition, Factory, Line, SourceOffset};
+use wasmscope_listen::{Definition, Factory, Line, SourceOffset, Value, ValueType, Values};
+
+/// By the index of each global: its type, and where its words begin in what comes with an
+/// event; `None` where it does not come.
+pub(super) type ShownGlobals = Vec<Option<(ValueType, usize)>>;
 
 /// What listening needs to know of one rewritten module.
 pub(super) struct ListenedModule {
@@ -28,6 +32,8 @@ pub(super) struct ListenedModule {
     /// How many memories and globals it has, imported ones included.
     pub(super) memories: u32,
     pub(super) globals: u32,
+    /// In a component: the globals whose values can come with an event, by index.
+    shown_globals: ShownGlobals,
     /// What each probe is on.
     pub(super) probed: Vec<Arc<Definition>>,
     /// The compiled code of each probe.
@@ -58,6 +64,7 @@ pub(super) struct Parts {
     pub(super) suffix: Arc<str>,
     pub(super) memories: u32,
     pub(super) globals: u32,
+    pub(super) shown_globals: ShownGlobals,
     pub(super) definitions: Vec<Arc<Definition>>,
     /// The original function of each probe.
     pub(super) probed: Vec<FuncIndex>,
@@ -94,6 +101,7 @@ impl ListenedModule {
             suffix: parts.suffix,
             memories: parts.memories,
             globals: parts.globals,
+            shown_globals: parts.shown_globals,
             unheard: AtomicU64::new(0),
             wanted: all_wanted(probed.len()),
             probed,
@@ -133,6 +141,7 @@ impl ListenedModule {
             suffix,
             memories: u32::from(has_memory),
             globals: 0,
+            shown_globals: ShownGlobals::default(),
             unheard: AtomicU64::new(0),
             wanted: all_wanted(probed.len()),
             probed,
@@ -170,6 +179,13 @@ impl ListenedModule {
         let mut usual = self.usual.lock().unwrap_or_else(PoisonError::into_inner);
         let probes = usual.get_or_insert_with(|| self.probes(factory));
         Arc::clone(probes)
+    }
+
+    /// Returns the value of a global, from the words of those that came with an event.
+    pub(super) fn shown_global(&self, global: u32, words: &[u64]) -> Option<Value> {
+        let (ty, first) = (*self.shown_globals.get(global as usize)?)?;
+        let words = words.get(first..first.checked_add(ty.words())?)?;
+        Values::new(&[ty], words).get(0)
     }
 
     /// Returns probes with some that nobody hears.

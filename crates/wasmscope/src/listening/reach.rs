@@ -24,9 +24,15 @@ pub(super) trait Reach {
     /// Sets a global of 32 bits.
     fn set(&self, global: Global, value: i32);
 
-    /// Returns the first memory of an instance, by its number in the store, if it was handed
-    /// over with the event.
-    fn handed_over(&self, instance: u32) -> Option<&[u8]> {
+    /// Returns a memory of an instance, by its number in the store, if it was handed over with
+    /// the event.
+    fn handed_over(&self, instance: u32, memory: u32) -> Option<&[u8]> {
+        let _ = (instance, memory);
+        None
+    }
+
+    /// Returns the words of an instance's globals, if they were handed over with the event.
+    fn handed_globals(&self, instance: u32) -> Option<&[u64]> {
         let _ = instance;
         None
     }
@@ -180,8 +186,12 @@ impl Reach for &dyn Reach {
         (**self).set(global, value);
     }
 
-    fn handed_over(&self, instance: u32) -> Option<&[u8]> {
-        (**self).handed_over(instance)
+    fn handed_over(&self, instance: u32, memory: u32) -> Option<&[u8]> {
+        (**self).handed_over(instance, memory)
+    }
+
+    fn handed_globals(&self, instance: u32) -> Option<&[u64]> {
+        (**self).handed_globals(instance)
     }
 }
 

@@ -24,6 +24,7 @@ pub(super) struct Shared {
     pub(super) modules: Mutex<HashMap<u64, Weak<ListenedModule>>>,
     pub(super) components: Mutex<HashMap<u64, Weak<ComponentModules>>>,
     pub(super) component_memory: bool,
+    pub(super) component_globals: bool,
 }
 
 impl Shared {

@@ -71,7 +71,7 @@ impl<'a, R> EventSite<'a, R> {
 impl<R: Reach> EventSite<'_, R> {
     /// Returns the bytes of a memory that came with the event.
     fn handed_over(&self, memory: u32) -> Option<&[u8]> {
-        (memory == 0).then(|| self.reach.handed_over(self.instance_number()))?
+        self.reach.handed_over(self.instance_number(), memory)
     }
 }
 
@@ -163,6 +163,10 @@ impl<R: Reach> Instance for EventSite<'_, R> {
     }
 
     fn global(&self, global: u32) -> Option<Value> {
-        self.attached()?.global(global, self.reach)
+        let attached = self.attached()?;
+        match self.reach.handed_globals(self.instance_number()) {
+            Some(words) => attached.module.shown_global(global, words),
+            None => attached.global(global, self.reach),
+        }
     }
 }

@@ -15,6 +15,8 @@ pub(crate) struct Heard {
     pub(crate) staged: Vec<u64>,
     /// The bytes of memory that were seen each time.
     pub(crate) looks: Vec<usize>,
+    /// The memories that are not the first, each time: the index, and the bytes.
+    pub(crate) others: Vec<(u32, usize)>,
     /// Whether it asks to look.
     pub(crate) look: bool,
 }
@@ -102,6 +104,20 @@ pub(crate) fn define(linker: &mut Linker<Heard>, suffix: &str) -> wasmtime::Resu
             }
             heard.event("now".to_owned());
             Ok(())
+        },
+    )?;
+    host.func_wrap(
+        "memory",
+        |mut store: Host<'_>, (index, memory): (u32, WasmList<u8>)| {
+            let len = memory.as_le_slice(&store).len();
+            store.data_mut().others.push((index, len));
+            Ok(())
+        },
+    )?;
+    host.func_wrap(
+        "globals",
+        |_: Host<'_>, (_,): (WasmList<u8>,)| -> wasmtime::Result<()> {
+            unreachable!("nobody asks for globals")
         },
     )?;
     host.func_wrap("look", |mut store: Host<'_>, (memory,): (WasmList<u8>,)| {

@@ -271,6 +271,9 @@ async fn components_do_as_before_and_every_call_is_heard() {
             let seen = looks.iter().any(|len| *len > 0);
             assert_eq!(seen, expose && name != "resources", "{name}");
             assert_eq!(looks.len(), prompt(&store.data().events), "{name}");
+            let others = &store.data().others;
+            assert!(others.iter().all(|(index, _)| *index > 0), "{name}");
+            assert!(others.is_empty() || expose, "{name}");
         }
     }
 }

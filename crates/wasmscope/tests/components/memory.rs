@@ -94,3 +94,150 @@ fn the_first_memory_is_there_when_it_is_asked_for() {
     assert!(texts.is_empty(), "{texts:?}");
     assert!(sizes.iter().all(|(_, size)| size.is_none()), "{sizes:?}");
 }
+
+/// A module with several memories and globals of every kind, some of them another's. `step`
+/// changes them all and calls `here`.
+const SEVERAL: &str = r#"(component
+  (core module $other
+    (global (export "base") (mut i64) (i64.const 40))
+    (memory (export "memory") 1))
+  (core instance $other (instantiate $other))
+  (core module $m
+    (import "other" "base" (global $base (mut i64)))
+    (import "other" "memory" (memory 1))
+    (memory $second 2)
+    (memory $third 0)
+    (memory $wide i64 1)
+    (global $n (mut i32) (i32.const 0))
+    (global $half (mut f32) (f32.const 0.5))
+    (global $quarter f64 (f64.const 0.25))
+    (global $lanes (mut v128) (v128.const i64x2 1 2))
+    (global $function (mut funcref) (ref.null func))
+    (global $own (mut (ref null $type)) (ref.null $type))
+    (global $last (mut i32) (i32.const -1))
+    (type $type (func))
+    (elem declare func $here)
+    (func $here (type $type))
+    (func (export "step")
+      (global.set $n (i32.add (global.get $n) (i32.const 1)))
+      (global.set $base (i64.add (global.get $base) (i64.const 1)))
+      (global.set $half (f32.add (global.get $half) (f32.const 1)))
+      (global.set $lanes (i64x2.splat (i64.extend_i32_u (global.get $n))))
+      (global.set $function (ref.func $here))
+      (global.set $last (i32.sub (i32.const 0) (global.get $n)))
+      (i32.store8 (i32.const 7) (global.get $n))
+      (i32.store8 $second (i32.const 70000) (i32.mul (global.get $n) (i32.const 2)))
+      (drop (memory.grow $third (i32.const 1)))
+      (call $here)))
+  (core instance $i (instantiate $m (with "other" (instance $other))))
+  (func (export "step") (canon lift (core func $i "step"))))"#;
+
+/// What is read at one event: a byte of the first memory and of the second, the sizes of
+/// all, and the globals.
+#[derive(Clone, PartialEq, Debug)]
+struct Seen {
+    bytes: [Option<u8>; 2],
+    sizes: [Option<u64>; 4],
+    globals: Vec<Option<Value>>,
+}
+
+impl Seen {
+    fn at(call: &Call<'_>) -> Self {
+        let instance = call.instance();
+        let byte = |memory: u32, at: u64| {
+            let mut byte = [0];
+            instance.read(memory, at, &mut byte).ok()?;
+            Some(byte[0])
+        };
+        assert_eq!((instance.memories(), instance.globals()), (4, 8));
+        Self {
+            bytes: [byte(0, 7), byte(1, 70_000)],
+            sizes: [0, 1, 2, 3].map(|memory| instance.memory_size(memory)),
+            globals: (0..8).map(|global| instance.global(global)).collect(),
+        }
+    }
+}
+
+/// Runs `step` three times, and returns what is seen at each event of `here`.
+fn seen(memory: bool, globals: bool) -> Vec<Seen> {
+    let heard: Arc<Mutex<Vec<Seen>>> = Arc::default();
+    let [opened, closed] = [(); 2].map(|()| Arc::clone(&heard));
+    let write = |seen: &Mutex<Vec<Seen>>, call: &Call<'_>| {
+        let mut heard = seen.lock().expect("nothing panicked here");
+        heard.push(Seen::at(call));
+    };
+    let listener = BoxListener::new(pair(
+        move |call: &Call<'_>| write(&opened, call),
+        move |call: &Call<'_>, _: Close<'_>, ()| write(&closed, call),
+    ));
+    let listening = Listening::builder(move |definition: &Definition| {
+        (definition.name.as_deref() == Some("here")).then(|| listener.clone())
+    })
+    .component_memory(memory)
+    .component_globals(globals)
+    .build();
+    let engine = Engine::default();
+    let bytes = wat::parse_str(SEVERAL).expect("it is text");
+    let guest = listening
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
+    let mut store = Store::new(&engine, ());
+    let instance = linker
+        .instantiate(&mut store, guest.component())
+        .expect("it links");
+    let step = instance
+        .get_typed_func::<(), ()>(&mut store, "step")
+        .expect("it is there");
+    for _ in 0..3 {
+        step.call(&mut store, ()).expect("it runs");
+    }
+    let heard = heard.lock().expect("nothing panicked here");
+    heard.clone()
+}
+
+#[test]
+fn every_memory_and_every_global_is_there_when_it_is_asked_for() {
+    const PAGE: u64 = 65_536;
+    for (memory, globals) in [(true, true), (true, false), (false, true), (false, false)] {
+        let seen = seen(memory, globals);
+        let steps: Vec<_> = [1, 1, 2, 2, 3, 3]
+            .into_iter()
+            .map(|n: u8| {
+                // What the text does in the `n`th step.
+                let lane = u128::from(n);
+                let (i32, f32) = (i32::from(n), f32::from(n));
+                let function = wasmscope::listen::Reference {
+                    kind: wasmscope::listen::ReferenceKind::Func,
+                    is_null: false,
+                };
+                let values = [
+                    Some(Value::I64(40 + i64::from(n))),
+                    Some(Value::I32(i32)),
+                    Some(Value::F32(0.5 + f32)),
+                    Some(Value::F64(0.25)),
+                    Some(Value::V128(lane | lane << 64)),
+                    Some(Value::Ref(function)),
+                    // Of a type of the module's own.
+                    None,
+                    Some(Value::I32(-i32)),
+                ];
+                Seen {
+                    bytes: [n, 2 * n].map(|byte| memory.then_some(byte)),
+                    // The third grows by one page each time. The engine shows none of 64 bits.
+                    sizes: [
+                        memory.then_some(PAGE),
+                        memory.then_some(2 * PAGE),
+                        memory.then_some(u64::from(n) * PAGE),
+                        None,
+                    ],
+                    globals: values.map(|value| value.filter(|_| globals)).to_vec(),
+                }
+            })
+            .collect();
+        assert_eq!(seen, steps, "memory: {memory}, globals: {globals}");
+    }
+}

@@ -8,7 +8,7 @@ use crate::listening::attach::{UNKNOWN, add, chosen, enter};
 use crate::listening::attached::Attached;
 use crate::listening::current;
 use std::sync::Arc;
-use wasmscope_instrument::component::interface::LOOK;
+use wasmscope_instrument::component::interface::{GLOBALS, LOOK};
 use wasmtime::component::WasmList;
 use wasmtime::{AsContextMut, StoreContextMut};
 
@@ -48,8 +48,9 @@ pub(super) fn attach<T: 'static>(
             probes = module.without(&probes, &instantiated.told_elsewhere);
         }
         let looks = module.memories > 0 && (module.is_around() || shared.component_memory);
+        let looks_at_globals = module.globals > 0 && shared.component_globals;
         let mut attached = Attached::new(Arc::clone(&module), probes, Vec::new());
-        attached.looks = looks;
+        attached.looks = looks || looks_at_globals;
         if !calls
             .components
             .iter()
@@ -59,7 +60,9 @@ pub(super) fn attach<T: 'static>(
         }
         let number = add(calls, context, attached)?;
         calls.expect_tasks();
-        Some(if looks { number | LOOK } else { number })
+        let look = if looks { LOOK } else { 0 };
+        let globals = if looks_at_globals { GLOBALS } else { 0 };
+        Some(number | look | globals)
     });
     Ok(number.flatten().unwrap_or(UNKNOWN))
 }

@@ -1,12 +1,18 @@
-//! Events whose memory follows.
+//! Events whose memories, or globals, follow.
 //!
 //! The hooks of an instance are made before it has a memory, and take numbers only. So where
 //! somebody wants to read it, the event comes first, and right after it, from the same
-//! function of the guest, a call that brings the memory.
+//! function of the guest, come calls that bring what is to be read, the first memory last.
+
+#![expect(
+    unsafe_code,
+    reason = "keeps memories from one call of the host to the next"
+)]
 
 use crate::layout::Callers;
 use crate::listening::reach::Reach;
 use crate::listening::store_calls::{Event, StoreCalls};
+use std::ptr::with_exposed_provenance;
 use wasmscope_listen::Value;
 use wasmtime::{Global, Memory};
 
@@ -26,6 +32,24 @@ pub(in crate::listening) struct Awaited {
     /// Of the function that the event is of.
     callers: Callers,
     words: Vec<u64>,
+    /// Memories that are there already, by their index: where each is, and how long.
+    memories: Vec<(u32, usize, usize)>,
+    globals: Option<Vec<u64>>,
+}
+
+impl Awaited {
+    /// Adds a memory that is not the first.
+    pub(super) fn add_memory(&mut self, index: u32, memory: &[u8]) {
+        let start = memory.as_ptr().expose_provenance();
+        self.memories.push((index, start, memory.len()));
+    }
+
+    /// Adds the values of globals.
+    pub(super) fn add_globals(&mut self, values: &[u8]) {
+        let (words, _) = values.as_chunks();
+        let words = words.iter().map(|word| u64::from_le_bytes(*word));
+        self.globals = Some(words.collect());
+    }
 }
 
 /// Tells listeners what a hook says, or keeps it until the memory comes.
@@ -57,6 +81,8 @@ pub(super) fn tell(
             told,
             callers,
             words: words.to_vec(),
+            memories: Vec::new(),
+            globals: None,
         });
     } else {
         calls.awaited = None;
@@ -65,17 +91,29 @@ pub(super) fn tell(
 }
 
 /// Tells listeners the event that waits for this memory.
-pub(super) fn tell_awaited(calls: &mut StoreCalls, memory: &[u8], reach: &dyn Reach) {
+///
+/// # Safety
+///
+/// The store's guest has not run since the memories came that are not the first, but for what
+/// brings them.
+pub(super) unsafe fn tell_awaited(calls: &mut StoreCalls, memory: &[u8], reach: &dyn Reach) {
     let Some(awaited) = calls.awaited.take() else {
         return;
     };
+    let others = awaited.memories.iter().map(|(index, start, len)| {
+        let start = with_exposed_provenance::<u8>(*start);
+        // SAFETY: so the memory is where it was, and nothing writes it before the event is
+        // told.
+        (*index, unsafe { std::slice::from_raw_parts(start, *len) })
+    });
     let instance = match awaited.told {
         Told::Opened { instance, .. } => instance,
         Told::Returned | Told::TailCalled | Told::Thrown => calls.instance_of(calls.calls.top()),
     };
     let reach = HandedOver {
         instance,
-        memory,
+        memories: std::iter::once((0, memory)).chain(others).collect(),
+        globals: awaited.globals,
         reach,
     };
     now(calls, awaited.told, awaited.callers, &awaited.words, &reach);
@@ -90,10 +128,12 @@ fn now(calls: &mut StoreCalls, told: Told, callers: Callers, words: &[u64], reac
     }
 }
 
-/// Reaches one instance's memory as it was handed over, and the store as another does.
+/// Reaches one instance's memories and globals as they were handed over, and the store as
+/// another does.
 struct HandedOver<'a> {
     instance: u32,
-    memory: &'a [u8],
+    memories: Vec<(u32, &'a [u8])>,
+    globals: Option<Vec<u64>>,
     reach: &'a dyn Reach,
 }
 
@@ -114,7 +154,14 @@ impl Reach for HandedOver<'_> {
         self.reach.set(global, value);
     }
 
-    fn handed_over(&self, instance: u32) -> Option<&[u8]> {
-        (instance == self.instance && !self.memory.is_empty()).then_some(self.memory)
+    fn handed_over(&self, instance: u32, memory: u32) -> Option<&[u8]> {
+        let mut memories = self.memories.iter();
+        let (_, bytes) = memories.find(|(index, _)| *index == memory)?;
+        (instance == self.instance && !bytes.is_empty()).then_some(bytes)
+    }
+
+    fn handed_globals(&self, instance: u32) -> Option<&[u64]> {
+        let globals = self.globals.as_deref();
+        globals.filter(|_| instance == self.instance)
     }
 }

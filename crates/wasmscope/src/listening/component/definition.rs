@@ -1,5 +1,8 @@
 //! From what a component's bytes say of its functions to what listeners see.
 
+use crate::Error;
+use crate::listening::definition::value_type;
+use crate::listening::module::ShownGlobals;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmparser::component_types::{
@@ -8,8 +11,9 @@ use wasmparser::component_types::{
 };
 use wasmparser::{PrimitiveValType, types::TypesRef};
 use wasmscope_address::FuncIndex;
+use wasmscope_instrument::Module;
 use wasmscope_instrument::ValType;
-use wasmscope_instrument::component::{self as instrument, Component};
+use wasmscope_instrument::component::{self as instrument, Component, shown};
 use wasmscope_listen::component::{
     Abi, ComponentFunction, Direction, FunctionType, StringEncoding, Type,
 };
@@ -26,6 +30,18 @@ pub(super) fn of(component: &Component<'_>) -> Vec<Arc<Definition>> {
         .zip(component.functions())
         .map(|(number, function)| Arc::new(types.definition(number, function)))
         .collect()
+}
+
+/// Returns which globals of a core module can come with an event, and where.
+pub(super) fn shown_globals(module: &Module<'_>) -> Result<ShownGlobals, Error> {
+    let mut first = 0;
+    let shown = shown::globals(module)?.into_iter().map(|ty| {
+        let ty = value_type(module, ty?);
+        let place = (ty, first);
+        first += ty.words();
+        Some(place)
+    });
+    Ok(shown.collect())
 }
 
 /// Reads types, each that is defined once.

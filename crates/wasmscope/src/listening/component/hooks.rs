@@ -4,7 +4,7 @@
 
 use super::anchor::Anchor;
 use super::attach::attach;
-use super::awaited::{self, Told};
+use super::awaited::{self, Awaited, Told};
 use super::deferred;
 use crate::layout::Callers;
 use crate::listening::Shared;
@@ -86,12 +86,28 @@ pub(super) fn define<T: 'static>(
             let key = StoreKey::of(&store);
             let memory = memory.as_le_slice(&store);
             // SAFETY: this is a hook, so this thread runs the store, and no other event of it
-            // is going on.
+            // is going on. Only what shows memories has run since the event.
             unsafe {
                 current::with_key(key, |calls| {
                     awaited::tell_awaited(calls, memory, &OutOfReach);
                 });
             }
+            Ok(())
+        },
+    )?;
+    instance.func_wrap(
+        "memory",
+        |store: StoreContextMut<'_, T>, (index, memory): (u32, WasmList<u8>)| {
+            add(&store, &memory, |awaited, bytes| {
+                awaited.add_memory(index, bytes);
+            });
+            Ok(())
+        },
+    )?;
+    instance.func_wrap(
+        "globals",
+        |store: StoreContextMut<'_, T>, (values,): (WasmList<u8>,)| {
+            add(&store, &values, Awaited::add_globals);
             Ok(())
         },
     )?;
@@ -104,6 +120,23 @@ pub(super) fn define<T: 'static>(
         },
     )?;
     Ok(())
+}
+
+/// Adds something to the event that waits for it.
+fn add<T: 'static>(
+    store: &StoreContextMut<'_, T>,
+    list: &WasmList<u8>,
+    add: impl FnOnce(&mut Awaited, &[u8]),
+) {
+    let bytes = list.as_le_slice(store);
+    // SAFETY: this is a hook, so this thread runs the store, and no event of it is going on.
+    unsafe {
+        current::with_key(StoreKey::of(store), |calls| {
+            if let Some(awaited) = &mut calls.awaited {
+                add(awaited, bytes);
+            }
+        });
+    }
 }
 
 /// Tells the event of the function that called the function that called this hook.
