@@ -3,10 +3,10 @@
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
+mod called_by_the_engine;
 mod counting;
 mod fibers;
 #[path = "../support/patience.rs"]
-#[expect(dead_code, reason = "nothing is waited for in a loop")]
 mod patience;
 mod same;
 mod seen;
