@@ -6,6 +6,7 @@
 mod called_by_the_engine;
 mod counting;
 mod fibers;
+mod one_instruction;
 #[path = "../support/patience.rs"]
 mod patience;
 mod same;
