@@ -20,7 +20,7 @@
 //! from the start is compared instead.
 
 use super::rules::{Base, Place, Rule, Rules, leave};
-use super::unwinder::{HostUnwinder, Switch};
+use super::unwinder::{Exchange, HostUnwinder, Switch};
 use crate::x86_64::Registers;
 use crate::{Expected, HostStep, HostUnwind, Memory, Texts, X86_64};
 use alloc::boxed::Box;
@@ -72,6 +72,8 @@ pub struct HostMemo {
     runs: Box<[Run]>,
     next: usize,
     generation: u64,
+    /// Where the last stack that another resumed had its first frame, and what it was.
+    exchange: Option<(HostPc, Exchange)>,
 }
 
 impl HostMemo {
@@ -94,6 +96,7 @@ impl HostMemo {
                 .collect(),
             next: 0,
             generation: 0,
+            exchange: None,
         }
     }
 
@@ -249,7 +252,13 @@ impl<'a, T: Texts<X86_64> + ?Sized> MemoUnwinder<'a, T> {
         memory: &impl Memory,
     ) -> HostStep<X86_64> {
         if end == HostStep::Fiber {
-            self.switch = self.unwinder.switch(registers, memory);
+            let pc = registers.pc;
+            let exchange = match self.memo.exchange {
+                Some((known, exchange)) if known == pc => Some(exchange),
+                _ => self.unwinder.exchange(pc),
+            };
+            self.memo.exchange = exchange.map(|exchange| (pc, exchange));
+            self.switch = exchange.and_then(|exchange| exchange.switch(registers, memory));
         }
         end
     }

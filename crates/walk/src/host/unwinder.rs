@@ -106,24 +106,26 @@ impl Switch {
     }
 }
 
-impl HostUnwinder<'_> {
-    /// Returns where the stack that resumed this one goes on, of the frame at which a step
-    /// said [`HostStep::Fiber`].
-    ///
-    /// # Signal safety
-    ///
-    /// As a step.
-    pub fn switch(&self, registers: &Registers, memory: &impl Memory) -> Option<Switch> {
-        let call = registers.pc.0.wrapping_sub(1);
-        match self.objects.coverage.kind_at(call)? {
+/// How a stack was exchanged for the one that it resumed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Exchange {
+    Fiber,
+    Continuation,
+}
+
+impl Exchange {
+    /// Returns where the stack that resumed this one goes on, of its first frame.
+    #[inline]
+    pub(super) fn switch(self, registers: &Registers, memory: &impl Memory) -> Option<Switch> {
+        match self {
             // What `wasmtime_fiber_start` says in its table: the other stack's pointer is on
             // top of this stack.
-            Kind::Fiber => Some(Switch::Saved {
+            Exchange::Fiber => Some(Switch::Saved {
                 sp: memory.read(registers.sp)?,
                 first: registers.sp,
             }),
             // What `wasmtime_continuation_start` does to return.
-            Kind::Continuation => {
+            Exchange::Continuation => {
                 let (fp, pc) = memory.read_pair(registers.fp)?;
                 let sp = memory.read(registers.fp.checked_sub(8)?)?;
                 Some(Switch::Registers(Registers {
@@ -132,6 +134,26 @@ impl HostUnwinder<'_> {
                     fp,
                 }))
             }
+        }
+    }
+}
+
+impl HostUnwinder<'_> {
+    /// Returns where the stack that resumed this one goes on, of the frame at which a step
+    /// said [`HostStep::Fiber`].
+    ///
+    /// # Signal safety
+    ///
+    /// As a step.
+    pub fn switch(&self, registers: &Registers, memory: &impl Memory) -> Option<Switch> {
+        self.exchange(registers.pc)?.switch(registers, memory)
+    }
+
+    /// Returns whose first frame returns to an address.
+    pub(super) fn exchange(&self, pc: HostPc) -> Option<Exchange> {
+        match self.objects.coverage.kind_at(pc.0.wrapping_sub(1))? {
+            Kind::Fiber => Some(Exchange::Fiber),
+            Kind::Continuation => Some(Exchange::Continuation),
             _ => None,
         }
     }
