@@ -11,6 +11,7 @@ use crate::definition::Definition;
 use crate::instance::Instance;
 use crate::parent::{Parent, Parents};
 use crate::stack::{Stack, StackSource};
+use crate::task::TaskId;
 use crate::values::Values;
 
 /// Knows what surrounds an event: whoever drives listeners implements it.
@@ -35,6 +36,11 @@ pub trait Site {
     /// Tells whether the event is told later than it happened.
     fn is_deferred(&self) -> bool {
         false
+    }
+
+    /// Returns the task that the event is of, where that is known.
+    fn task(&self) -> Option<TaskId> {
+        None
     }
 }
 
@@ -108,6 +114,16 @@ impl<'a> Call<'a> {
     #[inline]
     pub fn is_deferred(&self) -> bool {
         self.site.is_deferred()
+    }
+
+    /// Returns the task that calls or returns, in a store that runs components.
+    ///
+    /// `None` where the engine keeps no tasks, and where it is not the task itself that tells
+    /// the event: what a trap or a dropped future ended, and what is
+    /// [deferred](Self::is_deferred).
+    #[must_use]
+    pub fn task(&self) -> Option<TaskId> {
+        self.site.task()
     }
 
     /// Returns the instance whose code is called: for an imported function, the importer.

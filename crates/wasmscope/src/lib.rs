@@ -55,6 +55,8 @@ mod recording;
 mod selection;
 mod stacks;
 #[cfg(feature = "component-model-async")]
+mod task_id;
+#[cfg(feature = "component-model-async")]
 mod task_labels;
 mod watchdog;
 
@@ -79,6 +81,8 @@ pub use on_demand::OnDemand;
 pub use profiler::{Builder, Profiler, Registration};
 pub use recording::Recording;
 pub use selection::Selection;
+#[cfg(feature = "component-model-async")]
+pub use task_id::task_id;
 #[cfg(feature = "component-model-async")]
 pub use task_labels::{FollowedTasks, LabelledTask, TaskLabels};
 pub use wasmscope_instrument::Exceptions;

@@ -26,6 +26,7 @@ use crate::listener::Close;
 use crate::parent::Parent;
 use crate::slot::Slot;
 use crate::stack::{Line, RawFrame, SourceOffset, StackSource};
+use crate::task::TaskId;
 use crate::value::Value;
 use crate::values::Values;
 
@@ -53,6 +54,8 @@ pub struct Guest {
     pub instance: FakeInstance,
     /// Whether events are told later than they happened, as [`Call::is_deferred`] says.
     pub is_deferred: bool,
+    /// The task that events are of.
+    pub task: Option<TaskId>,
     functions: Vec<Function>,
     opens: Vec<Open>,
 }
@@ -80,6 +83,7 @@ impl Guest {
         Self {
             instance: FakeInstance::new(),
             is_deferred: false,
+            task: None,
             functions: functions.collect(),
             opens: Vec::new(),
         }
@@ -224,6 +228,10 @@ impl Site for GuestSite<'_> {
 
     fn is_deferred(&self) -> bool {
         self.guest.is_deferred
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        self.guest.task
     }
 }
 

@@ -16,7 +16,7 @@ use super::site::EventSite;
 use super::store_calls::StoreCalls;
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
-use wasmscope_listen::{Definition, Instance, Parent, Site, StackSource};
+use wasmscope_listen::{Definition, Instance, Parent, Site, StackSource, TaskId};
 
 /// Where a store's quick events make their sites, one at a time.
 pub(super) struct SitePlace(UnsafeCell<MaybeUninit<EventSite<'static, QuickReach>>>);
@@ -70,5 +70,9 @@ impl Site for Shown {
 
     fn parent(&self, of: Option<u64>) -> Option<Parent<'_>> {
         self.event().parent(of)
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        self.event().task()
     }
 }

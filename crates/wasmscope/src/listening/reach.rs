@@ -7,7 +7,7 @@
 
 use std::arch::asm;
 use std::cell::UnsafeCell;
-use wasmscope_listen::{Reference, ReferenceKind, Value};
+use wasmscope_listen::{Reference, ReferenceKind, TaskId, Value};
 use wasmtime::{AsContextMut, Global, Memory, StoreContextMut, Val};
 
 /// Reads what belongs to a store.
@@ -34,6 +34,11 @@ pub(super) trait Reach {
     /// Returns the words of an instance's globals, if they were handed over with the event.
     fn handed_globals(&self, instance: u32) -> Option<&[u64]> {
         let _ = instance;
+        None
+    }
+
+    /// Returns the task that runs. Asked only in stores that have tasks.
+    fn task(&self) -> Option<TaskId> {
         None
     }
 }
@@ -97,6 +102,15 @@ impl<C: AsContextMut> Reach for InStore<C> {
     fn set(&self, global: Global, value: i32) {
         // Ours, mutable and of 32 bits: the only error is another type.
         let _ = self.ask(|context| global.set(context.as_context_mut(), Val::I32(value)));
+    }
+
+    #[cfg(feature = "component-model-async")]
+    fn task(&self) -> Option<TaskId> {
+        self.ask(|context| {
+            let mut context = context.as_context_mut();
+            let mut tasks = context.async_call_stack().ok()?;
+            tasks.next().map(crate::task_id)
+        })
     }
 }
 
@@ -166,6 +180,10 @@ impl Reach for QuickReach {
     fn set(&self, global: Global, value: i32) {
         self.reach().set(global, value);
     }
+
+    fn task(&self) -> Option<TaskId> {
+        self.reach().task()
+    }
 }
 
 /// Reaches as far as another does.
@@ -192,6 +210,10 @@ impl Reach for &dyn Reach {
 
     fn handed_globals(&self, instance: u32) -> Option<&[u64]> {
         (**self).handed_globals(instance)
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        (**self).task()
     }
 }
 

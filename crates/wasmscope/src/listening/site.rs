@@ -9,7 +9,7 @@ use super::reach::Reach;
 use super::store_calls::StoreCalls;
 use std::cell::OnceCell;
 use wasmscope_listen::{
-    Definition, Instance, InstanceId, Parent, RawFrame, ReadError, Site, StackSource, Value,
+    Definition, Instance, InstanceId, Parent, RawFrame, ReadError, Site, StackSource, TaskId, Value,
 };
 
 /// What surrounds one event. Made for it, and gone with it.
@@ -23,6 +23,8 @@ pub(super) struct EventSite<'a, R> {
     /// What a walk found below a fiber or a continuation.
     pub(super) resumers: OnceCell<Box<Outer>>,
     is_deferred: bool,
+    /// Whether something else than the call tells that it is over.
+    is_gone: bool,
 }
 
 impl<'a, R> EventSite<'a, R> {
@@ -35,12 +37,14 @@ impl<'a, R> EventSite<'a, R> {
             frames: OnceCell::new(),
             resumers: OnceCell::new(),
             is_deferred: false,
+            is_gone: false,
         }
     }
 
     /// What surrounds the close of a call whose frame is gone: no frames are shown.
     pub(super) fn of_gone(store: &'a StoreCalls, reach: &'a R, call: CallRef<'a>) -> Self {
-        let site = Self::new(store, reach, call);
+        let mut site = Self::new(store, reach, call);
+        site.is_gone = true;
         let _ = site.frames.set(&[]);
         site
     }
@@ -117,6 +121,10 @@ impl<R: Reach> Site for EventSite<'_, R> {
 
     fn is_deferred(&self) -> bool {
         self.is_deferred
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        (self.store.names_tasks && !self.is_gone).then(|| self.reach.task())?
     }
 }
 

@@ -74,6 +74,8 @@ pub(super) struct StoreCalls {
     pub(super) frames: FrameBuffer,
     /// Whether it runs components, whose tasks take turns on fibers.
     pub(super) has_tasks: bool,
+    /// Whether the engine knows them by name.
+    pub(super) names_tasks: bool,
     /// The components that it runs instances of.
     pub(super) components: Vec<Arc<ComponentModules>>,
     /// Where they keep what they may not tell at once.
@@ -101,6 +103,7 @@ impl StoreCalls {
             site: SitePlace::new(),
             frames: FrameBuffer::default(),
             has_tasks: false,
+            names_tasks: false,
             components: Vec::new(),
             kept: Vec::new(),
             awaited: None,

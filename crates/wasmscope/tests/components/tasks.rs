@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use wasmscope::Listening;
-use wasmscope::listen::{BoxListener, Call, Cause, Definition, Listener, Value, Values};
+use wasmscope::listen::{BoxListener, Call, Cause, Definition, Listener, TaskId, Value, Values};
+use wasmscope::{LabelValue, Labels, Listening, TaskLabels};
 use wasmtime::component::{Accessor, Instance, Linker};
-use wasmtime::{Engine, Result, Store};
+use wasmtime::{Config, Engine, Result, Store};
 
 const TEXT: &str = r#"(component
   (import "pause" (func $pause async (param "task" u32) (param "left" u32)))
@@ -37,11 +37,20 @@ struct Heard {
     /// How often the newest event was another task's than the one before.
     turns: u64,
     last: u32,
+    /// What the engine calls each task that it was asked about.
+    names: HashMap<u32, TaskId>,
+    /// How many events had labels.
+    labelled: u64,
 }
 
 impl Tasks {
-    fn close(&self, (task, number): (u32, u64), cause: Option<&Cause<'_>>) {
+    fn close(&self, call: &Call<'_>, (task, number): (u32, u64), cause: Option<&Cause<'_>>) {
         let mut heard = self.0.lock().expect("nothing panicked here");
+        if cause.is_some() {
+            assert_eq!(call.task(), None, "{call:?} does not tell it itself");
+        } else {
+            heard.is_of(call, task);
+        }
         let open = heard.open.get_mut(&task).expect("the task has calls");
         assert_eq!(open.pop(), Some(number), "the innermost of its task");
         heard.closes += 1;
@@ -51,6 +60,25 @@ impl Tasks {
     fn listening(&self) -> Listening {
         let listener = BoxListener::new(self.clone());
         Listening::new(move |_: &Definition| Some(listener.clone()))
+    }
+}
+
+impl Heard {
+    fn name(&mut self, task: u32, name: TaskId) {
+        assert!(!self.names.values().any(|other| *other == name));
+        self.names.insert(task, name);
+    }
+
+    fn is_of(&mut self, call: &Call<'_>, task: u32) {
+        let name = call.task().expect("it is in a task");
+        let expected = *self.names.entry(task).or_insert(name);
+        assert_eq!(name, expected, "{call:?}");
+        let labels = Labels::current();
+        if labels != Labels::new() {
+            let number = LabelValue::Number(task.into());
+            assert_eq!(labels.get("task"), Some(&number), "{call:?}");
+            self.labelled += 1;
+        }
     }
 }
 
@@ -65,6 +93,7 @@ impl Listener for Tasks {
         let mut heard = self.0.lock().expect("nothing panicked here");
         let number = heard.opens;
         heard.opens += 1;
+        heard.is_of(call, task);
         heard.turns += u64::from(heard.last != task);
         heard.last = task;
         // Those around it are the task's own, by the test's record.
@@ -82,18 +111,19 @@ impl Listener for Tasks {
         (task, number)
     }
 
-    fn after(&self, _: &Call<'_>, _: Values<'_>, state: (u32, u64)) {
-        self.close(state, None);
+    fn after(&self, call: &Call<'_>, _: Values<'_>, state: (u32, u64)) {
+        self.close(call, state, None);
     }
 
-    fn abort(&self, _: &Call<'_>, cause: &Cause<'_>, state: (u32, u64)) {
-        self.close(state, Some(cause));
+    fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, state: (u32, u64)) {
+        self.close(call, state, Some(cause));
     }
 }
 
 struct Guest {
     tasks: Tasks,
     listening: Listening,
+    labels: TaskLabels,
     store: Store<()>,
     instances: Vec<Instance>,
 }
@@ -124,6 +154,12 @@ impl Guest {
             })
             .expect("free");
         let mut store = Store::new(&engine, ());
+        let labels = TaskLabels::new();
+        let hooked = labels.clone();
+        store.call_hook(move |context, kind| {
+            hooked.hook(context, kind);
+            Ok(())
+        });
         let mut made = Vec::new();
         for _ in 0..instances {
             let instance = linker
@@ -134,6 +170,7 @@ impl Guest {
         Self {
             tasks,
             listening,
+            labels,
             store,
             instances: made,
         }
@@ -148,14 +185,29 @@ impl Guest {
         }
         let left = &left;
         let functions = &functions;
+        let labels = &self.labels;
+        let heard = &self.tasks.0;
+        heard.lock().expect("nothing panicked here").names.clear();
         let run = async |store: &mut Store<()>| {
             let all = store.run_concurrent(async move |accessor| {
                 let mut running = Vec::new();
                 for (task, run) in (0..).zip(functions) {
-                    running.push(Box::pin(run.call_concurrent(accessor, (task, left(task)))));
+                    running.push(Box::pin(async move {
+                        let call = accessor
+                            .with(|store| run.start_call_concurrent(store, (task, left(task))))?;
+                        let name = wasmscope::task_id(call.task());
+                        heard
+                            .lock()
+                            .expect("nothing panicked here")
+                            .name(task, name);
+                        let of_task = Labels::new().with_number("task", task.into());
+                        let _labelled = labels.set(call.task(), of_task);
+                        run.finish_call_concurrent(accessor, call).await
+                    }));
                 }
                 join(running).await
             });
+            let all = labels.follow(all);
             let results: Result<Vec<_>> = all.await?.into_iter().collect();
             Ok(results?.into_iter().map(|(result,)| result).collect())
         };
@@ -202,6 +254,22 @@ async fn tasks_that_take_turns_keep_their_calls_apart() {
             heard.turns
         );
     }
+}
+
+#[tokio::test]
+async fn events_have_the_labels_of_their_task_on_a_thread_that_is_sampled() {
+    let mut guest = Guest::new(8).await;
+    guest.run(|task| 5 + task).await.expect("all return");
+    let heard = |guest: &Guest| {
+        let heard = guest.tasks.0.lock().expect("nothing panicked here");
+        (heard.opens + heard.closes, heard.labelled)
+    };
+    let (before, labelled) = heard(&guest);
+    assert_eq!(labelled, 0, "nobody samples");
+    let (_profiler, _kept) = crate::labels::profiler(&[]);
+    guest.run(|task| 5 + task).await.expect("all return");
+    let (all, labelled) = heard(&guest);
+    assert_eq!(labelled, all - before);
 }
 
 #[tokio::test]
@@ -259,4 +327,50 @@ async fn tasks_that_wait_when_their_store_ends_end_with_it() {
     let heard = guest.tasks.0.lock().expect("nothing panicked here");
     assert_eq!((heard.opens, heard.closes), (4, 4));
     assert_eq!(heard.causes, ["store dropped"; 4]);
+}
+
+/// Asks each call for its task.
+#[derive(Clone, Default)]
+struct Asks(Arc<Mutex<Vec<Option<TaskId>>>>);
+
+impl Listener for Asks {
+    type State = ();
+
+    fn before(&self, call: &Call<'_>) {
+        let mut asked = self.0.lock().expect("nothing panicked here");
+        asked.push(call.task());
+    }
+}
+
+#[test]
+fn an_engine_without_tasks_has_none_to_name() {
+    let text = r#"(component
+      (core module $m (func (export "run")))
+      (core instance $i (instantiate $m))
+      (func (export "run") (canon lift (core func $i "run"))))"#;
+    for with_tasks in [true, false] {
+        let mut config = Config::new();
+        config.wasm_component_model_async(with_tasks);
+        config.concurrency_support(with_tasks);
+        let engine = Engine::new(&config).expect("it is a configuration");
+        let asks = Asks::default();
+        let listener = BoxListener::new(asks.clone());
+        let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
+        let bytes = wat::parse_str(text).expect("it is text");
+        let guest = listening.compile_component(&engine, bytes);
+        let guest = guest.expect("it is a component");
+        let mut linker = Linker::new(&engine);
+        listening
+            .add_to_component_linker(&mut linker)
+            .expect("free");
+        let mut store = Store::new(&engine, ());
+        let instance = linker.instantiate(&mut store, guest.component());
+        let instance = instance.expect("it links");
+        let run = instance.get_typed_func::<(), ()>(&mut store, "run");
+        let run = run.expect("it is there");
+        run.call(&mut store, ()).expect("it returns");
+        let asked = asks.0.lock().expect("nothing panicked here");
+        assert_eq!(asked.len(), 2);
+        assert!(asked.iter().all(|task| task.is_some() == with_tasks));
+    }
 }

@@ -9,9 +9,12 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use wasmtime::{AsContextMut, Engine, Instance, Module};
 
-/// The module, compiled.
+/// The module, compiled, and what is known of its engine.
 #[derive(Clone)]
-pub(super) struct Anchor(Module);
+pub(super) struct Anchor {
+    module: Module,
+    names_tasks: bool,
+}
 
 /// `(module (func (export "f")))`
 const BYTES: &[u8] = b"\0asm\x01\0\0\0\
@@ -22,7 +25,15 @@ const BYTES: &[u8] = b"\0asm\x01\0\0\0\
 
 impl Anchor {
     pub(super) fn new(engine: &Engine) -> wasmtime::Result<Self> {
-        Module::new(engine, BYTES).map(Self)
+        Ok(Self {
+            module: Module::new(engine, BYTES)?,
+            names_tasks: names_tasks(engine),
+        })
+    }
+
+    /// Tells whether the engine's stores can be asked which task runs.
+    pub(super) fn names_tasks(&self) -> bool {
+        self.names_tasks
     }
 
     /// Puts an instance into a store and returns the store's context.
@@ -37,7 +48,7 @@ impl Anchor {
         let instance = {
             // The way of a synchronous store is barred on fibers. This one waits for nothing:
             // the module has nothing to run, and only a limiter may ask for time.
-            let instantiating = pin!(Instance::new_async(&mut store, &self.0, &[]));
+            let instantiating = pin!(Instance::new_async(&mut store, &self.module, &[]));
             match instantiating.poll(&mut Context::from_waker(Waker::noop())) {
                 Poll::Ready(instance) => instance.map_err(Error::Anchor)?,
                 Poll::Pending => {
@@ -49,4 +60,18 @@ impl Anchor {
         let function = instance.get_func(&mut store, "f").ok_or(Error::Layout)?;
         StoreContext::of(&mut store, function, data).ok_or(Error::Layout)
     }
+}
+
+/// Tells whether an engine's stores keep tasks, without which asking them panics. No setting
+/// of an engine can be read, but what needs this one says whether it is there.
+#[cfg(feature = "component-model-async")]
+fn names_tasks(engine: &Engine) -> bool {
+    let mut store = wasmtime::Store::new(engine, ());
+    let never = std::future::pending::<wasmtime::Result<u32>>();
+    wasmtime::component::FutureReader::new(&mut store, never).is_ok()
+}
+
+#[cfg(not(feature = "component-model-async"))]
+fn names_tasks(_: &Engine) -> bool {
+    false
 }

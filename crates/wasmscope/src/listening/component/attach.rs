@@ -60,6 +60,7 @@ pub(super) fn attach<T: 'static>(
         }
         let number = add(calls, context, attached)?;
         calls.expect_tasks();
+        calls.names_tasks = anchor.names_tasks();
         let look = if looks { LOOK } else { 0 };
         let globals = if looks_at_globals { GLOBALS } else { 0 };
         Some(number | look | globals)

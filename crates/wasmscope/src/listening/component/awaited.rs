@@ -13,7 +13,7 @@ use crate::layout::Callers;
 use crate::listening::reach::Reach;
 use crate::listening::store_calls::{Event, StoreCalls};
 use std::ptr::with_exposed_provenance;
-use wasmscope_listen::Value;
+use wasmscope_listen::{TaskId, Value};
 use wasmtime::{Global, Memory};
 
 /// What a hook says.
@@ -35,6 +35,8 @@ pub(in crate::listening) struct Awaited {
     /// Memories that are there already, by their index: where each is, and how long.
     memories: Vec<(u32, usize, usize)>,
     globals: Option<Vec<u64>>,
+    /// With the memory only numbers come.
+    task: Option<TaskId>,
 }
 
 impl Awaited {
@@ -83,6 +85,7 @@ pub(super) fn tell(
             words: words.to_vec(),
             memories: Vec::new(),
             globals: None,
+            task: calls.names_tasks.then(|| reach.task()).flatten(),
         });
     } else {
         calls.awaited = None;
@@ -114,6 +117,7 @@ pub(super) unsafe fn tell_awaited(calls: &mut StoreCalls, memory: &[u8], reach: 
         instance,
         memories: std::iter::once((0, memory)).chain(others).collect(),
         globals: awaited.globals,
+        task: awaited.task,
         reach,
     };
     now(calls, awaited.told, awaited.callers, &awaited.words, &reach);
@@ -134,6 +138,7 @@ struct HandedOver<'a> {
     instance: u32,
     memories: Vec<(u32, &'a [u8])>,
     globals: Option<Vec<u64>>,
+    task: Option<TaskId>,
     reach: &'a dyn Reach,
 }
 
@@ -163,5 +168,9 @@ impl Reach for HandedOver<'_> {
     fn handed_globals(&self, instance: u32) -> Option<&[u64]> {
         let globals = self.globals.as_deref();
         globals.filter(|_| instance == self.instance)
+    }
+
+    fn task(&self) -> Option<TaskId> {
+        self.task
     }
 }
