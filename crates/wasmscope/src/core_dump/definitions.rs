@@ -34,7 +34,11 @@ impl Definitions {
                     }
                 }
                 Payload::GlobalSection(globals) => {
-                    all.get_mut(module(&within)?)?.globals += globals.count();
+                    let of = all.get_mut(module(&within)?)?;
+                    for global in globals {
+                        global.ok()?;
+                        of.globals += 1;
+                    }
                 }
                 Payload::End(_) => drop(within.pop()),
                 _ => {}
@@ -89,5 +93,29 @@ mod tests {
             assert_eq!(Definitions::read(cut), None, "{missing}");
         }
         assert_eq!(Definitions::read(b"\0asm\x0d\0\x02\0"), None);
+    }
+
+    /// Nothing that a byte may become makes it panic or count what is not there.
+    #[test]
+    fn damaged_binaries() {
+        let text = "(component (core module (memory 1) (global i32 (i32.const 1)))
+            (component (core module (memory 1 1 shared) (memory 2)))
+            (core module (global i64 (i64.const 1)) (global f32 (f32.const 1))))";
+        let bytes = wat::parse_str(text).unwrap();
+        let mut read = 0;
+        for at in 0..bytes.len() {
+            for value in 0..=u8::MAX {
+                let mut damaged = bytes.clone();
+                damaged[at] = value;
+                let Some(all) = Definitions::read(&damaged) else {
+                    continue;
+                };
+                read += 1;
+                // No definition takes less than two bytes.
+                let count = |it: &Definitions| it.memories.len() + it.globals as usize;
+                assert!(all.iter().map(count).sum::<usize>() * 2 <= bytes.len());
+            }
+        }
+        assert!(read > bytes.len(), "{read}");
     }
 }
