@@ -1,5 +1,6 @@
 //! What is appended to the sections of a rewritten module.
 
+use crate::control::{self, Place};
 use crate::encoding::{self, Code};
 use crate::events;
 use crate::hooks;
@@ -75,13 +76,12 @@ fn functions(plan: &Plan<'_, '_>) -> Addition {
     }
 }
 
-/// Makes the memory that keeps events: of a size that does not change.
+/// Makes the memory that is added: of a size that does not change, so it stays where it is.
 fn memory(plan: &Plan<'_, '_>) -> Addition {
     const HAS_MAXIMUM: u8 = 1;
-    let Some(events) = plan.events() else {
+    let Some(pages) = plan.own_pages() else {
         return Addition::default();
     };
-    let pages = u32::from(events.pages.get());
     let mut entries = vec![HAS_MAXIMUM];
     encoding::unsigned(&mut entries, pages);
     encoding::unsigned(&mut entries, pages);
@@ -106,7 +106,9 @@ fn globals(plan: &Plan<'_, '_>) -> Addition {
         entries.extend([encoding::I32, MUTABLE]);
         Code(&mut entries).i32_const(ALL_ON).end();
     }
-    if let Some(events) = plan.events() {
+    if let Some(events) = plan.events()
+        && plan.place == Place::Globals
+    {
         entries.extend([encoding::I32, MUTABLE]);
         let position = events.first_position().cast_signed();
         Code(&mut entries).i32_const(position).end();
@@ -137,9 +139,15 @@ fn exports(plan: &Plan<'_, '_>) -> Addition {
             export(hooks::switches_export(n, suffix), GLOBAL, plan.switches(n));
         }
         export(hooks::function_export(suffix), FUNCTION, function);
-        if plan.events().is_some() {
-            export(events::memory_export(suffix), MEMORY, plan.events_memory());
-            export(events::position_export(suffix), GLOBAL, plan.position());
+        match plan.place {
+            Place::Globals if plan.events().is_some() => {
+                export(events::memory_export(suffix), MEMORY, plan.own_memory());
+                export(events::position_export(suffix), GLOBAL, plan.position());
+            }
+            Place::Memory if plan.own_pages().is_some() => {
+                export(control::shared_export(suffix), MEMORY, plan.own_memory());
+            }
+            _ => {}
         }
     }
     for number in 0..plan.guarded.functions.len() as u32 {

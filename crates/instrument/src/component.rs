@@ -37,12 +37,19 @@
 //! The engine forbids calls out of a component while it calls `realloc` or `post-return`:
 //! these go through functions that say so, and events are [`deferred`] meanwhile.
 //!
+//! What the host reads and sets while the guest runs, which is [`switches`] and where the next
+//! of the [`events`] goes, is in a memory more of each module with probes, laid out as
+//! [`SharedLayout`] says. Switches are on, and no event kept, until the host is told of it.
+//!
+//! [`switches`]: crate::Options::switches
+//! [`events`]: crate::Options::events
+//!
 //! # What cannot be done yet
 //!
 //! A core module or a component that is passed on as a value cannot have probes: whoever
 //! instantiates it would have to give it more. Nor are there
-//! [`events`](crate::Options::events), [guards](crate::Options::guarded) or
-//! [`switches`](crate::Options::switches) in components.
+//! [guards](crate::Options::guarded) in components: the host would have to enter the guest
+//! again from where the guest called it, which is forbidden.
 //!
 //! Functions that are built in, such as `task.return`, have probes where a core module
 //! imports them, as core functions.
@@ -64,6 +71,7 @@ mod scope;
 pub mod shown;
 mod writer;
 
+pub use crate::control::SharedLayout;
 pub use bindings::Binding;
 pub use function::{ComponentFunction, Direction, StringEncoding};
 pub use rewritten::{

@@ -243,14 +243,29 @@ impl Code<'_> {
 
     /// Stores an `i64` to an aligned address of a memory of 32 bits.
     pub(crate) fn i64_store(&mut self, memory: u32) -> &mut Self {
-        const ALIGNED: u8 = 3;
+        self.plain(0x37).memory(3, memory, 0)
+    }
+
+    /// Loads an `i32` from an aligned address of a memory of 32 bits, plus `offset`.
+    pub(crate) fn i32_load(&mut self, memory: u32, offset: u32) -> &mut Self {
+        self.plain(0x28).memory(2, memory, offset)
+    }
+
+    /// Stores an `i32` as [`Self::i32_load`] loads it.
+    pub(crate) fn i32_store(&mut self, memory: u32, offset: u32) -> &mut Self {
+        self.plain(0x36).memory(2, memory, offset)
+    }
+
+    fn memory(&mut self, align: u8, memory: u32, offset: u32) -> &mut Self {
         const OF_MEMORY: u8 = 1 << 6;
-        self.plain(0x37);
         if memory == 0 {
             // The form that engines know which have one memory at most.
-            return self.plain(ALIGNED).plain(0);
+            self.plain(align);
+        } else {
+            self.indexed(align | OF_MEMORY, memory);
         }
-        self.indexed(ALIGNED | OF_MEMORY, memory).plain(0)
+        unsigned(self.0, offset);
+        self
     }
 
     pub(crate) fn i32_const(&mut self, value: i32) -> &mut Self {

@@ -37,15 +37,16 @@
 //! During a `flush` the position is that of the last place. A host that may not return
 //! from it sets the position to 0 before, or the next event brings the same records again.
 //! Whatever the host does, no record is written past the end.
+//!
+//! In components the position is in the memory too, behind the records, and starts at 0: the
+//! host has heard of the instance by then (see [`component`](crate::component)).
 
 use std::num::NonZeroU16;
 
+use crate::control::{self, PAGE};
 use crate::encoding::Code;
 use crate::hooks::Hook;
 use crate::plan::Plan;
-
-/// The size of a page of memory, in bytes.
-const PAGE: u32 = 1 << 16;
 
 /// How an instance keeps its events.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -155,23 +156,22 @@ pub(crate) fn write(
     event: Event,
     next: u32,
 ) {
-    let position = plan.position();
-    code.global_get(position)
-        .local_tee(next)
-        .i64_const(event.record().cast_signed())
-        .i64_store(plan.events_memory())
-        .local_get(next)
-        .i32_const(Event::SIZE.cast_signed())
-        .i32_add()
-        .local_tee(next)
-        .i32_const(events.size().cast_signed())
-        .i32_ne()
-        .if_i32()
-        .local_get(next)
-        .else_()
-        .global_get(plan.instance())
-        .call(plan.hook(Hook::Flush))
-        .i32_const(0)
-        .end()
-        .global_set(position);
+    control::advance(code, plan, |code| {
+        code.local_tee(next)
+            .i64_const(event.record().cast_signed())
+            .i64_store(plan.own_memory())
+            .local_get(next)
+            .i32_const(Event::SIZE.cast_signed())
+            .i32_add()
+            .local_tee(next)
+            .i32_const(events.size().cast_signed())
+            .i32_ne()
+            .if_i32()
+            .local_get(next)
+            .else_()
+            .global_get(plan.instance())
+            .call(plan.hook(Hook::Flush))
+            .i32_const(0)
+            .end();
+    });
 }

@@ -37,6 +37,7 @@ mod additions;
 mod body;
 mod code;
 pub mod component;
+mod control;
 pub mod dwarf;
 mod encoding;
 mod error;

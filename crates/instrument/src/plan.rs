@@ -7,6 +7,7 @@ use wasmparser::ValType;
 use wasmscope_address::FuncIndex;
 
 use crate::body::Body;
+use crate::control::{PAGE, Place, SharedLayout};
 use crate::encoding::{self, BlockType};
 use crate::events::Events;
 use crate::function::Signature;
@@ -24,6 +25,8 @@ const MAX_ELEMENTS: usize = 100_000;
 
 /// The most memories that engines accept.
 const MAX_MEMORIES: usize = 100;
+/// The most pages that a memory has.
+const MAX_PAGES: usize = 1 << 16;
 
 /// Why a function has no probe although it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
@@ -44,6 +47,8 @@ pub enum Skipped {
 #[derive(Debug)]
 pub(crate) struct Plan<'m, 'a> {
     pub(crate) module: &'m Module<'a>,
+    /// Where what the host shares is.
+    pub(crate) place: Place,
     pub(crate) options: &'m Options,
     /// Whether probes hear of exceptions.
     pub(crate) exceptions: bool,
@@ -121,6 +126,7 @@ impl<'m, 'a> Plan<'m, 'a> {
     /// for those that were skipped before.
     pub(crate) fn new(
         module: &'m Module<'a>,
+        place: Place,
         options: &'m Options,
         wanted: &dyn Fn(FuncIndex) -> bool,
         mut skipped: BTreeMap<FuncIndex, Skipped>,
@@ -148,6 +154,7 @@ impl<'m, 'a> Plan<'m, 'a> {
         }
         let mut plan = Self {
             module,
+            place,
             options,
             exceptions,
             probes,
@@ -270,8 +277,13 @@ impl<'m, 'a> Plan<'m, 'a> {
             ),
             (
                 "memories",
-                counts.memories + u32::from(self.events().is_some()),
+                counts.memories + u32::from(self.own_pages().is_some()),
                 MAX_MEMORIES,
+            ),
+            (
+                "pages of memory",
+                self.own_pages().unwrap_or_default(),
+                MAX_PAGES,
             ),
             (
                 "globals",
@@ -389,9 +401,26 @@ impl<'m, 'a> Plan<'m, 'a> {
         self.options.events.filter(|_| !self.probes.is_empty())
     }
 
-    /// Returns the index of the memory that keeps events.
-    pub(crate) fn events_memory(&self) -> u32 {
+    /// Returns the index of the memory that is added.
+    pub(crate) fn own_memory(&self) -> u32 {
         self.module.counts.memories
+    }
+
+    /// Returns how many pages the memory has that is added, if one is.
+    pub(crate) fn own_pages(&self) -> Option<u32> {
+        let events = self.events();
+        match self.place {
+            Place::Globals => Some(events?.size() / PAGE),
+            Place::Memory => {
+                let shares = events.is_some() || self.options.switches;
+                (shares && !self.probes.is_empty()).then(|| self.shared().pages())
+            }
+        }
+    }
+
+    /// Returns how the memory is laid out that the host shares.
+    pub(crate) fn shared(&self) -> SharedLayout {
+        SharedLayout::new(self.events(), self.probes.len() as u32)
     }
 
     /// Returns the index of the global that says where the next event goes.
@@ -414,7 +443,7 @@ impl<'m, 'a> Plan<'m, 'a> {
 
     /// Returns how many globals hold switches.
     pub(crate) fn switch_globals(&self) -> u32 {
-        if self.options.switches {
+        if self.options.switches && self.place == Place::Globals {
             (self.probes.len() as u32).div_ceil(hooks::SWITCHES_PER_GLOBAL)
         } else {
             0
@@ -426,7 +455,8 @@ impl<'m, 'a> Plan<'m, 'a> {
         if self.probes.is_empty() {
             0
         } else {
-            2 + self.switch_globals() + u32::from(self.events().is_some())
+            let has_position = self.events().is_some() && self.place == Place::Globals;
+            2 + self.switch_globals() + u32::from(has_position)
         }
     }
 

@@ -25,6 +25,7 @@
 
 use wasmparser::ValType;
 
+use crate::control;
 use crate::encoding::{BlockType, Code};
 use crate::events::{self, Event, EventKind, Events};
 use crate::function::Signature;
@@ -102,12 +103,8 @@ impl<'p, 'm, 'a> Probe<'p, 'm, 'a> {
     pub(crate) fn enter(&self, code: &mut Code<'_>) {
         let switches = self.plan.options.switches;
         if switches {
-            let global = self.number / hooks::SWITCHES_PER_GLOBAL;
-            let bit = 1_u32 << (self.number % hooks::SWITCHES_PER_GLOBAL);
-            code.global_get(self.plan.switches(global))
-                .i32_const(bit.cast_signed())
-                .i32_and()
-                .if_empty();
+            control::is_on(code, self.plan, self.number);
+            code.if_empty();
         }
         match self.plan.events() {
             Some(events) => self.keep(code, events, EventKind::Open),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use wasmscope_address::FuncIndex;
 
 use crate::code::{Functions, MAX_BODY};
+use crate::control::Place;
 use crate::plan::{Plan, Skipped};
 use crate::{Error, Map, Module, Options, dwarf, sections};
 
@@ -40,10 +41,20 @@ impl Module<'_> {
         options: &Options,
         probe: &dyn Fn(FuncIndex) -> bool,
     ) -> Result<Rewritten, Error> {
+        self.rewrite_in(Place::Globals, options, probe)
+    }
+
+    /// As [`Self::rewrite`], with what the host shares in the right place.
+    pub(crate) fn rewrite_in(
+        &self,
+        place: Place,
+        options: &Options,
+        probe: &dyn Fn(FuncIndex) -> bool,
+    ) -> Result<Rewritten, Error> {
         let start = self.code_start().unwrap_or_default();
         let mut skipped = BTreeMap::new();
         loop {
-            let plan = Plan::new(self, options, probe, skipped)?;
+            let plan = Plan::new(self, place, options, probe, skipped)?;
             let functions = Functions::write(&plan, start);
             let unprobed = functions
                 .too_long

@@ -92,15 +92,16 @@ pub enum Error {
     /// The engine did not compile a module.
     #[error("compile: {0}")]
     Engine(#[source] wasmtime::Error),
-    /// The engine has no room for the memory that a guest keeps its events in.
+    /// The engine has no room for the memory that a guest keeps its events in, or, within
+    /// components, its switches.
     #[error(
-        "compile: {0}; events need one memory more in each module: raise \
+        "compile: {0}; events, and switches within components, need one memory more in each module: raise \
          PoolingAllocationConfig::max_memories_per_module, and total_memories with it"
     )]
-    EventMemory(#[source] wasmtime::Error),
-    /// A [`Listening`](crate::Listening) has a setting that components cannot have yet.
+    OwnMemory(#[source] wasmtime::Error),
+    /// A [`Listening`](crate::Listening) has a setting that components cannot have.
     #[error(
-        "listen to a component: {setting} is for core modules, not for components yet; build that \
+        "listen to a component: {setting} is for core modules, not for components; build that \
          Listening without it"
     )]
     ComponentSetting {

@@ -31,15 +31,18 @@ mod listened;
 mod module;
 mod open_calls;
 mod outer;
+mod own_memory;
 mod probe;
 mod quick_site;
 mod reach;
 mod scope;
 mod shared;
+mod shared_memory;
 mod site;
 mod spilled;
 mod store_calls;
 mod suspended;
+mod switches;
 
 pub use builder::ListeningBuilder;
 pub use component::ListenedComponent;

@@ -556,7 +556,7 @@ fn a_pool_without_room_is_an_error_that_names_the_setting() {
     let one = pooling(1);
     stream.compile(&one, parse(FIB)).unwrap();
     let error = stream.compile(&one, parse(&with_memory)).unwrap_err();
-    assert!(matches!(error, Error::EventMemory(_)), "{error}");
+    assert!(matches!(error, Error::OwnMemory(_)), "{error}");
     let error = error.to_string();
     assert!(
         error.contains("PoolingAllocationConfig::max_memories_per_module"),

@@ -8,8 +8,16 @@
 //!    quiet      in front of what is called where calls out are forbidden
 //!    look       hands an instance's memories to the host, behind its events
 //!    globals    hands the values of its globals to the host, ahead of that
+//!    flushing   stands for hooks where the guest keeps its events
+//!    share      tells the host where the memory is that it shares with an instance
 //!    wrapper    in front of functions that are lifted or lowered; it is what has their probes
 //! ```
+
+mod flushing;
+mod share;
+
+pub(super) use flushing::flushing;
+pub(super) use share::share;
 
 use wasm_encoder::reencode::{self, Reencode, RoundtripReencoder};
 use wasm_encoder::{
@@ -38,6 +46,8 @@ pub(super) mod name {
     pub(crate) const MEMORY: &str = "memory";
     pub(crate) const NEXT: &str = "next";
     pub(crate) const LOOK: &str = "look";
+    pub(crate) const SHARE: &str = "share";
+    pub(crate) const NUMBER: &str = "number";
     pub(crate) const FUNCTION: &str = "function";
 }
 
@@ -127,7 +137,11 @@ pub(super) fn hooks(key: u64, suffix: &str) -> Vec<u8> {
     globals.global(NUMBER_TYPE, &ConstExpr::i32_const(UNATTACHED));
     globals.global(NUMBER_TYPE, &ConstExpr::i32_const(0));
     let mut exports = ExportSection::new();
-    exports.export(name::LOOK, ExportKind::Table, 0);
+    exports.export(name::LOOK, ExportKind::Table, 0).export(
+        name::NUMBER,
+        ExportKind::Global,
+        global::NUMBER,
+    );
 
     let first = Import::count();
     let (attach, drain, look) = (first, first + 1, first + 2);

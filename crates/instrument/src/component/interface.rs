@@ -11,6 +11,22 @@
 //! | `memory` | `(index: u32, memory: list<u8>)` | ahead of `look`, when `attach` asked for [`LOOK`], with each other memory than the first |
 //! | `look` | `(memory: list<u8>)` | behind each event but `stage4`, when `attach` asked for any of it |
 //!
+//! With [`Options::switches`](crate::Options::switches) there is one more, and where events
+//! are kept ([`Options::events`](crate::Options::events)) there are only `attach` and these:
+//!
+//! | function | type | called |
+//! |---|---|---|
+//! | `share` | `(key: u64, instance: u32, memory: list<u8>)` | once for each instance that has probes, behind its start function |
+//! | `flush` | `(instance: u32)` | when the instance's buffer is full |
+//!
+//! `share` is given the same key again, and the first eight bytes of a memory that is laid out
+//! as [`SharedLayout`] says, that does not grow, and that lives as long as the component's
+//! instance: so from where they are, the host knows where all of it is. Where calls out are
+//! forbidden there is no `flush`. What is in the buffer then is lost, which the instance counts
+//! at [`losses_at`] of the memory that `attach` is given.
+//!
+//! [`SharedLayout`]: super::SharedLayout
+//!
 //! `attach` gets [`Options::key`](crate::Options::key) and a key of
 //! [`RewrittenComponent::instantiations`](super::RewrittenComponent::instantiations), and
 //! returns the instance's number, which all its events carry. `events` is all of the memory
@@ -25,6 +41,8 @@
 
 use wasm_encoder::{ComponentTypeRef, ComponentValType, InstanceType, PrimitiveValType, ValType};
 
+use super::deferred::RECORDS;
+use crate::Options;
 use crate::hooks::{Hook, HookType};
 
 /// What the name of the import starts with. Reserved on input.
@@ -35,6 +53,18 @@ pub const LOOK: u32 = 1 << 31;
 
 /// The bit of what `attach` returns that asks for `globals`.
 pub const GLOBALS: u32 = 1 << 30;
+
+/// How many instances with probes a component has at most, as a power of two: more than
+/// engines accept. Nested components count for themselves.
+pub(super) const INSTANTIATIONS: u32 = 12;
+
+/// Returns where, in the memory that `attach` is given, an instance of this instantiation counts
+/// how many times its buffer was full and the host could not be told: a `u64`, aligned.
+#[must_use]
+pub fn losses_at(instantiation: u32) -> u32 {
+    let own = instantiation & ((1 << INSTANTIATIONS) - 1);
+    RECORDS + own * size_of::<u64>() as u32
+}
 
 /// Returns the name of the instance that a component imports when it is rewritten with
 /// this suffix: of the suffix, only hexadecimal digits can be in such a name.
@@ -86,10 +116,12 @@ pub(super) enum Import {
     Look,
     Memory,
     Globals,
+    Share,
+    Flush,
 }
 
 impl Import {
-    /// All there are, in their order.
+    /// All that a module of hooks calls, in their order.
     pub(super) fn all() -> impl Iterator<Item = Self> {
         let hooks = (0..hooks().len() as u32).map(Self::Hook);
         let first = std::iter::once(Self::Attach);
@@ -97,12 +129,24 @@ impl Import {
         first.chain(hooks).chain(last)
     }
 
-    /// Returns how many there are.
+    /// All that a component imports, in their order.
+    pub(super) fn used(options: &Options) -> Vec<Self> {
+        if options.events.is_some() {
+            return Self::FLUSHING.into_iter().chain([Self::Share]).collect();
+        }
+        let share = options.switches.then_some(Self::Share);
+        Self::all().chain(share).collect()
+    }
+
+    /// All that a module of hooks calls where events are kept.
+    pub(super) const FLUSHING: [Self; 2] = [Self::Attach, Self::Flush];
+
+    /// Returns how many a module of hooks calls.
     pub(super) fn count() -> u32 {
         hooks().len() as u32 + 5
     }
 
-    /// Returns its place.
+    /// Returns its place among those that a module of hooks calls.
     pub(super) fn index(self) -> u32 {
         let hooks = hooks().len() as u32;
         match self {
@@ -112,6 +156,8 @@ impl Import {
             Self::Look => 2 + hooks,
             Self::Memory => 3 + hooks,
             Self::Globals => 4 + hooks,
+            Self::Share => 5 + hooks,
+            Self::Flush => 1,
         }
     }
 
@@ -124,12 +170,14 @@ impl Import {
             Self::Look => "look".to_owned(),
             Self::Memory => "memory".to_owned(),
             Self::Globals => "globals".to_owned(),
+            Self::Share => "share".to_owned(),
+            Self::Flush => Hook::Flush.to_string(),
         }
     }
 
     /// Tells whether it takes a list, so that to lower it takes a memory.
     pub(super) fn takes_list(self) -> bool {
-        !matches!(self, Self::Hook(_))
+        !matches!(self, Self::Hook(_) | Self::Flush)
     }
 
     /// Returns the types of its parameters and results once it is lowered.
@@ -146,6 +194,11 @@ impl Import {
             Self::Deferred => (vec![ValType::I32, ValType::I32, ValType::I64], Vec::new()),
             Self::Memory => (vec![ValType::I32, ValType::I32, ValType::I32], Vec::new()),
             Self::Look | Self::Globals => (vec![ValType::I32, ValType::I32], Vec::new()),
+            Self::Flush => (vec![ValType::I32], Vec::new()),
+            Self::Share => (
+                vec![ValType::I64, ValType::I32, ValType::I32, ValType::I32],
+                Vec::new(),
+            ),
         }
     }
 
@@ -185,16 +238,25 @@ impl Import {
                 None,
             ),
             Self::Globals => (vec![("values".to_owned(), bytes)], None),
+            Self::Flush => (vec![("instance".to_owned(), u32)], None),
+            Self::Share => (
+                vec![
+                    ("key".to_owned(), u64),
+                    ("instance".to_owned(), u32),
+                    ("memory".to_owned(), bytes),
+                ],
+                None,
+            ),
         }
     }
 }
 
 /// Returns the type of the imported instance.
-pub(super) fn instance_type() -> InstanceType {
+pub(super) fn instance_type(options: &Options) -> InstanceType {
     const BYTES: u32 = 0;
     let mut ty = InstanceType::new();
     ty.ty().defined_type().list(PrimitiveValType::U8);
-    for import in Import::all() {
+    for import in Import::used(options) {
         let (params, result) = import.component_type(ComponentValType::Type(BYTES));
         let index = ty.type_count();
         let mut function = ty.ty().function();

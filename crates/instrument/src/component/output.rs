@@ -29,6 +29,8 @@ pub(super) struct Output {
     pub(super) numbered: u32,
     /// The modules in front of functions of each type.
     pub(super) quiet: BTreeMap<Vec<u8>, u32>,
+    /// The module that shares a memory.
+    pub(super) share: Option<u32>,
     /// The modules that show memories and globals, by their bytes.
     pub(super) look: BTreeMap<Vec<u8>, u32>,
 }
@@ -47,6 +49,8 @@ pub(super) struct Added {
     pub(super) memory: u32,
     /// The memory of the instance that keeps events.
     pub(super) events_memory: u32,
+    /// The host's `share`, where it is used.
+    pub(super) share: Option<u32>,
 }
 
 impl Output {
@@ -62,6 +66,7 @@ impl Output {
             added: Added::default(),
             numbered: 0,
             quiet: BTreeMap::new(),
+            share: None,
             look: BTreeMap::new(),
         }
     }

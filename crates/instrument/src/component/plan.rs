@@ -4,6 +4,7 @@
 use super::rewritten::{Candidate, OriginalModule, RewrittenModule};
 use super::scope::Scope;
 use super::{Component, interface};
+use crate::control::Place;
 use crate::{Error, Map, Options, Rewritten, Skipped, dwarf};
 use wasmscope_address::FuncIndex;
 
@@ -45,14 +46,8 @@ impl<'c, 'a> Plan<'c, 'a> {
         let not_yet = |what: &str| Error::NotYet {
             what: what.to_owned(),
         };
-        if options.events.is_some() {
-            return Err(not_yet("to keep events in the guest"));
-        }
         if options.guarded {
             return Err(not_yet("to guard exports"));
-        }
-        if options.switches {
-            return Err(not_yet("to turn probes off and on"));
         }
         let (mut modules, mut skipped) = (Vec::new(), Vec::new());
         for (index, nested) in component.modules().iter().enumerate() {
@@ -66,7 +61,7 @@ impl<'c, 'a> Plan<'c, 'a> {
             skipped.push(Vec::new());
             modules.push(None);
             if functions.any(|function| probe(function.index)) {
-                let rewritten = nested.module.rewrite(options, &probe);
+                let rewritten = nested.module.rewrite_in(Place::Memory, options, &probe);
                 let rewritten = rewritten.map_err(|error| error.within(nested.offset))?;
                 if rewritten.probes.is_empty() {
                     skipped[index] = rewritten.skipped;

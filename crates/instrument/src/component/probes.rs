@@ -11,23 +11,20 @@ use wasmparser::MemoryType;
 use wasmscope_address::FuncIndex;
 
 use super::added::{self, name};
-use super::interface::{self, Import};
+use super::interface::{self, INSTANTIATIONS, Import};
 use super::output::{Added, HOST_INSTANCE, Output};
 use super::rewritten::{Instantiation, RewrittenModule};
 use super::shown::{Contents, can_be_shown};
 use super::writer::{Writer, reencoding};
+use crate::control::{self, Place};
 use crate::{Error, Module, Options, hooks};
-
-/// How many instances with probes a component has at most, as a power of two: more than
-/// engines accept.
-const INSTANTIATIONS: u32 = 12;
 
 impl Writer<'_, '_> {
     /// Imports the host's instance.
     pub(super) fn import(&mut self, out: &mut Output) {
         let here = self.numbering.here();
         let mut types = ComponentTypeSection::new();
-        types.instance(&interface::instance_type());
+        types.instance(&interface::instance_type(self.plan.options));
         let mut imports = ComponentImportSection::new();
         imports.import(
             self.plan.import.as_str(),
@@ -52,7 +49,8 @@ impl Writer<'_, '_> {
             });
         };
         let mut aliases = ComponentAliasSection::new();
-        for import in Import::all() {
+        let used = Import::used(self.plan.options);
+        for import in &used {
             aliases.alias(Alias::InstanceExport {
                 instance: HOST_INSTANCE,
                 kind: ComponentExportKind::Func,
@@ -60,20 +58,34 @@ impl Writer<'_, '_> {
             });
         }
         out.component.section(&aliases);
-        self.numbering.here().functions += Import::count();
+        self.numbering.here().functions += used.len() as u32;
 
         let words = self.words(out)?;
         let events_module = self.add_module(out, &added::events(first, words));
-        let hooks = self.plan.options;
-        let hooks = self.add_module(out, &added::hooks(hooks.key, &hooks.suffix));
+        let Options {
+            key,
+            ref suffix,
+            events,
+            ..
+        } = *self.plan.options;
+        let hooks = match events {
+            Some(_) => added::flushing(key, suffix),
+            None => added::hooks(key, suffix),
+        };
+        let hooks = self.add_module(out, &hooks);
         let events = self.instantiate(out, events_module, &[]);
         let memory = self.alias_memory(out, events, name::MEMORY);
         let mut section = CanonicalFunctionSection::new();
         let mut exports = Vec::new();
-        for import in Import::all() {
+        let mut share = None;
+        for (place, import) in (0..).zip(&used) {
+            if *import == Import::Share {
+                share = Some(place);
+                continue;
+            }
             let options = [CanonicalOption::Memory(memory)];
             let options = &options[..usize::from(import.takes_list())];
-            section.lower(import.index(), options.iter().copied());
+            section.lower(place, options.iter().copied());
             let index = self.numbering.here().core_functions.add();
             exports.push((import.name(), ExportKind::Func, index));
         }
@@ -85,6 +97,7 @@ impl Writer<'_, '_> {
             look: Import::Look.index(),
             memory: Import::Memory.index(),
             events_memory: memory,
+            share,
         };
         Ok(())
     }
@@ -164,6 +177,31 @@ impl Writer<'_, '_> {
         } = out.added;
         let args = [(name::EVENTS, events), (name::HOST, host)];
         Ok(self.instantiate(out, hooks, &args))
+    }
+
+    /// Tells the host where the memory is that it shares with an instance.
+    pub(super) fn share(&mut self, out: &mut Output, hooks: u32, instance: u32) {
+        let Some(share) = out.added.share else {
+            return;
+        };
+        let export = control::shared_export(&self.plan.options.suffix);
+        let memory = self.alias_memory(out, instance, &export);
+        let module = match out.share {
+            Some(module) => module,
+            None => {
+                let module = self.add_module(out, &added::share(self.plan.options.key));
+                out.share = Some(module);
+                module
+            }
+        };
+        let mut section = CanonicalFunctionSection::new();
+        section.lower(share, [CanonicalOption::Memory(memory)]);
+        out.component.section(&section);
+        let function = self.numbering.here().core_functions.add();
+        let exports = [(name::SHARE.to_owned(), ExportKind::Func, function)];
+        let host = self.instance_of(out, &exports);
+        let args = [(name::HOST, host), (name::HOOKS, hooks)];
+        self.instantiate(out, module, &args);
     }
 
     /// Returns how many words the globals of each instance that may be shown are, at most.
@@ -345,10 +383,13 @@ impl Writer<'_, '_> {
         let options = Options {
             suffix: self.plan.options.suffix.clone(),
             key: self.plan.options.key,
+            events: self.plan.options.events,
+            switches: self.plan.options.switches,
             ..Options::default()
         };
         let first = FuncIndex(group.len() as u32);
-        let rewritten = module.rewrite(&options, &|function| function >= first)?;
+        let rewritten =
+            module.rewrite_in(Place::Memory, &options, &|function| function >= first)?;
         let functions = group.iter().map(|(_, number)| *number).collect::<Vec<_>>();
         let number = self.written.len();
         let wrapper = RewrittenModule::Wrapper {
@@ -372,6 +413,8 @@ impl Writer<'_, '_> {
         }
         let inner = self.instance_of(out, &inner);
         let args = [(name::INNER, inner), (hooks::MODULE, hooks)];
-        Ok(self.instantiate(out, module, &args))
+        let instance = self.instantiate(out, module, &args);
+        self.share(out, hooks, instance);
+        Ok(instance)
     }
 }

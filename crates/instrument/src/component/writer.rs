@@ -329,6 +329,7 @@ impl<'c, 'a> Writer<'c, 'a> {
         section.instantiate(here.core_modules.moved(*module_index), args);
         out.component.section(&section);
         let instance = here.core_instances.keep();
+        self.share(out, hooks, instance);
         self.look_at_instance(out, hooks, instance, module)
     }
 

@@ -1,5 +1,6 @@
 //! Components: every case of `tests/components`, and real ones, rewritten.
 
+use std::num::NonZeroU16;
 use std::ops::Range;
 use std::path::Path;
 
@@ -9,6 +10,7 @@ use wasmparser::{Parser, Payload, Validator, WasmFeatures};
 use wasmscope_instrument::component::{
     Binding, Candidate, Component, Direction, RewrittenComponent, RewrittenModule,
 };
+use wasmscope_instrument::events::Events;
 use wasmscope_instrument::{Dwarf, Error, Exceptions, Options, Rewritten};
 
 /// Returns the names and bytes of the cases.
@@ -63,7 +65,7 @@ fn validate(name: &str, wasm: &[u8]) {
     }
 }
 
-fn options() -> [Options; 3] {
+fn options() -> [Options; 6] {
     let options = Options {
         suffix: ":0a1b".to_owned(),
         key: 7,
@@ -82,6 +84,23 @@ fn options() -> [Options; 3] {
         },
         Options {
             expose: true,
+            exceptions: Exceptions::Always,
+            ..options.clone()
+        },
+        Options {
+            switches: true,
+            exceptions: Exceptions::Always,
+            ..options.clone()
+        },
+        Options {
+            events: Some(Events::default()),
+            ..options.clone()
+        },
+        Options {
+            switches: true,
+            events: Some(Events {
+                pages: NonZeroU16::MAX,
+            }),
             exceptions: Exceptions::Always,
             ..options
         },
@@ -391,26 +410,15 @@ fn more_instances_than_engines_accept_are_an_error() {
 }
 
 #[test]
-fn settings_that_components_do_not_have_yet_are_errors() {
+fn guards_are_not_for_components() {
     let wasm = case("strings");
     let component = Component::parse(&wasm).unwrap();
-    for options in [
-        Options {
-            switches: true,
-            ..Options::default()
-        },
-        Options {
-            guarded: true,
-            ..Options::default()
-        },
-        Options {
-            events: Some(wasmscope_instrument::events::Events::default()),
-            ..Options::default()
-        },
-    ] {
-        let error = component.rewrite(&options, &|_| true).unwrap_err();
-        assert!(matches!(error, Error::NotYet { .. }), "{error}");
-    }
+    let options = Options {
+        guarded: true,
+        ..Options::default()
+    };
+    let error = component.rewrite(&options, &|_| true).unwrap_err();
+    assert!(matches!(error, Error::NotYet { .. }), "{error}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::module::ListenedModule;
 use super::probe::Probe;
 use super::reach::{OutOfReach, QuickReach};
 use super::store_calls::StoreCalls;
+use super::switches::Switches;
 use crate::layout::StoreContext;
 use std::sync::Arc;
 use wasmscope_instrument::hooks;
@@ -116,12 +117,10 @@ pub(super) fn add(
     Some(number)
 }
 
-fn switches<E: Exports>(module: &ListenedModule, instance: &mut E) -> Vec<Global> {
+fn switches<E: Exports>(module: &ListenedModule, instance: &mut E) -> Switches {
     let names: Vec<String> = module.switches_exports().collect();
-    names
-        .iter()
-        .map_while(|name| instance.global(name))
-        .collect()
+    let globals = names.iter().map_while(|name| instance.global(name));
+    Switches::Globals(globals.collect())
 }
 
 /// Makes an entry for a store, unless it has one, that ends with the store.

@@ -4,6 +4,7 @@ use super::guarded::Guards;
 use super::module::ListenedModule;
 use super::probe::Probe;
 use super::reach::Reach;
+use super::switches::Switches;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use wasmscope_listen::{InstanceId, Value};
@@ -15,8 +16,7 @@ pub(super) struct Attached {
     pub(super) module: Arc<ListenedModule>,
     /// By probe number; shared between instances that have the same factory.
     pub(super) probes: Arc<[Probe]>,
-    /// The globals whose bits switch the probes, 32 each.
-    pub(super) switches: Vec<Global>,
+    pub(super) switches: Switches,
     pub(super) guards: Guards,
     /// Whether memories or globals are handed over with each event.
     pub(super) looks: bool,
@@ -34,7 +34,7 @@ impl Attached {
     pub(super) fn new(
         module: Arc<ListenedModule>,
         probes: Arc<[Probe]>,
-        switches: Vec<Global>,
+        switches: Switches,
     ) -> Self {
         Self {
             id: new_instance_id(),
@@ -75,11 +75,6 @@ impl Attached {
 
     /// Switches the probes that are on, and off all others.
     pub(super) fn switch(&self, reach: &dyn Reach) {
-        for (number, global) in (0..).zip(&self.switches) {
-            reach.set(
-                *global,
-                self.module.switched(number, &self.probes).cast_signed(),
-            );
-        }
+        self.switches.set(&self.module, &self.probes, reach);
     }
 }

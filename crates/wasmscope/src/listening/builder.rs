@@ -47,6 +47,9 @@ impl ListeningBuilder {
 
     /// Makes listeners that can be turned off and on while guests run. A probe that is off
     /// costs a load and a branch. Off by default.
+    ///
+    /// Within components they are in a memory more of each module, for which the pooling
+    /// allocator may have no room; see [`Error::OwnMemory`](crate::Error::OwnMemory).
     #[must_use]
     pub fn switches(mut self, switches: bool) -> Self {
         self.switches = switches;
@@ -71,7 +74,8 @@ impl ListeningBuilder {
     ///   entered.
     ///
     /// Functions that are shared between threads, exports of imports, and modules without
-    /// any listener are left as they are.
+    /// any listener are left as they are. Components cannot have it: the guard would have to
+    /// call back into the component instance that called it, which the engine forbids.
     #[must_use]
     pub fn guarded_exports(mut self, guarded: bool) -> Self {
         self.guarded_exports = guarded;

@@ -27,6 +27,7 @@ pub(super) use kept::Kept;
 
 use super::binary::Binary;
 use super::module::{ListenedModule, Parts};
+use super::own_memory::is_one_too_many;
 use super::{Listening, Shared, can_be_heard, current};
 use crate::Error;
 use crate::guest::{Bytes, Compiled, CompiledFunction, Origin};
@@ -70,8 +71,9 @@ impl Listening {
     ///
     /// # Errors
     ///
-    /// As [`compile`](Self::compile), and [`Error::ComponentSetting`] with settings that
-    /// components cannot have yet. [`Error::Instrument`] too when a core module or a component
+    /// As [`compile`](Self::compile), and [`Error::ComponentSetting`] with guarded exports;
+    /// [`Error::OwnMemory`] when the engine has no room for the memory more that each module
+    /// has with [`switches`](super::ListeningBuilder::switches). [`Error::Instrument`] too when a core module or a component
     /// that the component hands out, or takes in, has a probe.
     pub fn compile_component(
         &self,
@@ -95,12 +97,10 @@ impl Listening {
         bytes: impl AsRef<[u8]> + Send + Sync + 'static,
         probed: impl Fn(&Definition) -> bool + Sync,
     ) -> Result<ListenedComponent, Error> {
-        let not_yet = [
-            (self.shared.switches, "switches"),
-            (self.shared.guarded_exports, "guarded_exports"),
-        ];
-        if let Some((_, setting)) = not_yet.into_iter().find(|(is_set, _)| *is_set) {
-            return Err(Error::ComponentSetting { setting });
+        if self.shared.guarded_exports {
+            return Err(Error::ComponentSetting {
+                setting: "guarded_exports",
+            });
         }
         can_be_heard(engine, String::new)?;
         let key = self.shared.next_key.fetch_add(1, Ordering::Relaxed);
@@ -209,6 +209,20 @@ impl ListenedComponent {
         (self.modules.binary.bytes(), origins.collect())
     }
 
+    /// As [`Listened::switch`](super::Listened::switch). All functions are on while the start
+    /// functions of core modules run.
+    pub fn switch(&self, wanted: impl Fn(&Definition) -> Option<bool>) {
+        for module in self.modules.modules.iter().chain(&self.modules.around) {
+            module.want(&wanted);
+        }
+        current::ask_for_attention();
+    }
+
+    /// As [`Listened::apply`](super::Listened::apply).
+    pub fn apply<T: 'static>(&self, mut store: impl AsContextMut<Data = T>) {
+        current::with(store.as_context_mut(), |calls, reach| calls.switch(reach));
+    }
+
     /// As [`Listened::unheard`](super::Listened::unheard).
     #[must_use]
     pub fn unheard(&self) -> u64 {
@@ -280,6 +294,7 @@ fn compile(
         suffix: shared.suffix.to_string(),
         key,
         exceptions: shared.exceptions,
+        switches: shared.switches,
         expose: true,
         show_globals: shared.component_globals,
         ..Options::default()
@@ -287,7 +302,15 @@ fn compile(
     let rewritten = original.rewrite(&options, &|candidate| {
         candidates.is_probed(candidate, &probed)
     })?;
-    let component = Component::new(engine, &rewritten.wasm).map_err(Error::Engine)?;
+    let component = Component::new(engine, &rewritten.wasm).map_err(|source| {
+        let memories = original.modules().iter();
+        let mut memories = memories.map(|nested| nested.module.memories());
+        if shared.switches && memories.any(|count| is_one_too_many(engine, count)) {
+            Error::OwnMemory(source)
+        } else {
+            Error::Engine(source)
+        }
+    })?;
 
     let compiled = Compiled::Component(component.clone());
     let mut code = compiled.functions();

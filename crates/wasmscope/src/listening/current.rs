@@ -125,14 +125,18 @@ pub(super) fn with<T: 'static, R>(
     Some(f(calls, &reach))
 }
 
-/// As [`with`], when nothing of the store can be reached but its calls.
+/// As [`with`], when nothing of the store can be reached but its calls: what asks for attention
+/// goes on asking.
 ///
 /// # Safety
 ///
 /// As [`quick`]; and no event of the store is going on.
 pub(super) unsafe fn with_key<R>(key: StoreKey, f: impl FnOnce(&mut StoreCalls) -> R) -> Option<R> {
     // SAFETY: the caller promises what `find` asks.
-    let (calls, _) = unsafe { find(key)? };
+    let (calls, asked) = unsafe { find(key)? };
+    if asked {
+        CURRENT.get().store.fetch_or(ATTENTION, Ordering::Release);
+    }
     // SAFETY: nobody else uses them now.
     Some(f(unsafe { &mut *calls }))
 }

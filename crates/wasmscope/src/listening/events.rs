@@ -92,7 +92,7 @@ use wasmtime::{AsContextMut, Engine, Linker, Module};
 ///
 /// One memory more in each module. The pooling allocator has room for one in all, unless
 /// `PoolingAllocationConfig::max_memories_per_module` says otherwise; see
-/// [`Error::EventMemory`].
+/// [`Error::OwnMemory`].
 #[derive(Clone)]
 pub struct EventStream {
     shared: Arc<Shared>,
@@ -204,7 +204,7 @@ impl EventStream {
     /// # Errors
     ///
     /// [`Error::Instrument`] when the bytes are not a module, or use reserved names;
-    /// [`Error::EventMemory`] when the engine has no room for the buffer;
+    /// [`Error::OwnMemory`] when the engine has no room for the buffer;
     /// [`Error::Engine`] when it does not compile the result for other reasons.
     pub fn compile(&self, engine: &Engine, bytes: impl AsRef<[u8]>) -> Result<Streamed, Error> {
         let shared = &*self.shared;
@@ -228,7 +228,7 @@ impl EventStream {
             if Module::validate(engine, &rewritten.wasm).is_ok()
                 && Module::new(engine, bytes.as_ref()).is_ok()
             {
-                Error::EventMemory(source)
+                Error::OwnMemory(source)
             } else {
                 Error::Engine(source)
             }

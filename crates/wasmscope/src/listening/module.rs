@@ -215,6 +215,11 @@ impl ListenedModule {
         }
     }
 
+    /// Returns how many groups of probes there are.
+    pub(super) fn groups(&self) -> u32 {
+        self.wanted.len() as u32
+    }
+
     /// Returns the switches of a group of probes: those that are wanted and heard.
     pub(super) fn switched(&self, group: u32, probes: &[Probe]) -> u32 {
         let wanted = self

@@ -75,13 +75,10 @@ fn what_is_not_for_components_is_an_error_that_says_so() {
             .map(|_| ())
     };
     let plain = Config::new();
-    let switches = compile(ledger.builder().switches(true).build(), &plain);
     let guarded = compile(ledger.builder().guarded_exports(true).build(), &plain);
-    for (error, setting) in [(switches, "switches"), (guarded, "guarded_exports")] {
-        let error = error.expect_err("not yet");
-        assert!(matches!(error, Error::ComponentSetting { .. }), "{error}");
-        assert!(error.to_string().contains(setting), "{error}");
-    }
+    let error = guarded.expect_err("never");
+    assert!(matches!(error, Error::ComponentSetting { .. }), "{error}");
+    assert!(error.to_string().contains("guarded_exports"), "{error}");
     let mut debug = Config::new();
     debug.guest_debug(true);
     let error = compile(ledger.listening(), &debug).expect_err("it has copies of the code");

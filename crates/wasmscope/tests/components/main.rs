@@ -12,5 +12,6 @@ mod real;
 mod refused;
 mod stacks;
 mod strings;
+mod switches;
 mod task_labels;
 mod tasks;

@@ -5,11 +5,11 @@ use wasm_encoder::{
     TypeSection,
 };
 
-use super::{STATE_TYPE, name};
+use super::{NUMBER_TYPE, name};
 use crate::component::interface::Import;
 
 /// Makes it: the host is told as soon as it is instantiated.
-pub(in crate::component) fn share() -> Vec<u8> {
+pub(in crate::component) fn share(key: u64) -> Vec<u8> {
     const NUMBER: u32 = 0;
     const SHARE: u32 = 0;
     const TELL: u32 = 1;
@@ -22,11 +22,12 @@ pub(in crate::component) fn share() -> Vec<u8> {
     let mut imports = ImportSection::new();
     imports
         .import(name::HOST, name::SHARE, EntityType::Function(0))
-        .import(name::HOOKS, name::NUMBER, STATE_TYPE);
+        .import(name::HOOKS, name::NUMBER, NUMBER_TYPE);
     let mut functions = FunctionSection::new();
     functions.function(1);
     let mut body = Function::new([]);
     body.instructions()
+        .i64_const(key.cast_signed())
         .global_get(NUMBER)
         .i32_const(0)
         .i32_const(SHOWN)

@@ -1,5 +1,7 @@
 //! The first event of a core instance within a component.
 
+#![expect(unsafe_code, reason = "believes an instance where its memory is")]
+
 use super::anchor::Anchor;
 use super::kept::Kept;
 use crate::Error;
@@ -7,7 +9,10 @@ use crate::listening::Shared;
 use crate::listening::attach::{UNKNOWN, add, chosen, enter};
 use crate::listening::attached::Attached;
 use crate::listening::current;
+use crate::listening::shared_memory::SharedMemory;
+use crate::listening::switches::Switches;
 use std::sync::Arc;
+use wasmscope_instrument::component::SharedLayout;
 use wasmscope_instrument::component::interface::{GLOBALS, LOOK};
 use wasmtime::component::WasmList;
 use wasmtime::{AsContextMut, StoreContextMut};
@@ -49,7 +54,8 @@ pub(super) fn attach<T: 'static>(
         }
         let looks = module.memories > 0 && (module.is_around() || shared.component_memory);
         let looks_at_globals = module.globals > 0 && shared.component_globals;
-        let mut attached = Attached::new(Arc::clone(&module), probes, Vec::new());
+        let mut attached =
+            Attached::new(Arc::clone(&module), probes, Switches::Globals(Vec::new()));
         attached.looks = looks || looks_at_globals;
         if !calls
             .components
@@ -66,4 +72,31 @@ pub(super) fn attach<T: 'static>(
         Some(number | look | globals)
     });
     Ok(number.flatten().unwrap_or(UNKNOWN))
+}
+
+/// Finds the switches of an instance in the memory whose first bytes these are, and sets them as
+/// they are wanted.
+pub(super) fn share<T: 'static>(
+    shared: &Shared,
+    store: StoreContextMut<'_, T>,
+    key: u64,
+    instance: u32,
+    first: WasmList<u8>,
+) {
+    let Some(component) = shared.component(key) else {
+        return;
+    };
+    let first = std::ptr::from_ref(first.as_le_slice(&store));
+    current::with(store, |calls, reach| {
+        let attached = calls.instances.get_mut(instance as usize);
+        if let Some(attached) = attached.filter(|attached| component.has(&attached.module)) {
+            let layout = SharedLayout::new(None, attached.module.probed.len() as u32);
+            // SAFETY: the bytes are there: nothing of the store has run since. Who knows the
+            // component's key is the component as it was rewritten, with this layout. The
+            // switches are the store's, and used by who holds it.
+            let memory = unsafe { SharedMemory::new(&*first, layout) };
+            attached.switches = Switches::Shared(memory);
+            attached.switch(reach);
+        }
+    });
 }

@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "reads the guest's frames and the store's calls")]
 
 use super::anchor::Anchor;
-use super::attach::attach;
+use super::attach::{attach, share};
 use super::awaited::{self, Awaited, Told};
 use super::deferred;
 use crate::layout::Callers;
@@ -30,6 +30,14 @@ pub(super) fn define<T: 'static>(
         "attach",
         move |store: StoreContextMut<'_, T>, params: (u64, u32, WasmList<u8>)| {
             Ok((attach(&this, &anchor, store, params)?,))
+        },
+    )?;
+    let this = Arc::clone(shared);
+    instance.func_wrap(
+        "share",
+        move |store: StoreContextMut<'_, T>, (key, instance, first): (u64, u32, WasmList<u8>)| {
+            share(&this, store, key, instance, first);
+            Ok(())
         },
     )?;
     macro_rules! values {
