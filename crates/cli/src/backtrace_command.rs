@@ -79,6 +79,11 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
                             status: exit::TIMEOUT,
                         };
                         backtrace::show(&account, &plan.show)?;
+                        if plan.coredump.is_some() {
+                            terminal::warning(
+                                "no core dump is written: the guest cannot be stopped where it is",
+                            );
+                        }
                         return Ok(exit::TIMEOUT);
                     }
                     Err(error) => terminal::warning(&format!(

@@ -370,6 +370,11 @@ fn a_guest_that_is_stuck_in_the_host() {
     assert!(lines[3].starts_with(&format!("       at ./wait.wat:{line}:")));
     assert_eq!(lines.len(), 4, "{}", ran.stderr);
 
+    let ran = run("--no-source --coredump stuck.core");
+    let warning = "warning: no core dump is written: the guest cannot be stopped where it is";
+    assert_eq!(ran.stderr.lines().last(), Some(warning));
+    assert_eq!(place.files(), ["wait.wat"]);
+
     let json = document(&run("--format json"));
     assert_eq!(
         (&json["cause"], &json["extent"]),
