@@ -78,13 +78,14 @@ pub use rewritten::{
     Candidate, Instantiation, OriginalModule, RewrittenComponent, RewrittenModule,
 };
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use bindings::Bindings;
 use plan::Plan;
 use reading::Reading;
 use scope::Scope;
+use wasmparser::component_types::ResourceId;
 use wasmparser::types::Types;
 use wasmscope_address::FuncIndex;
 use writer::Writer;
@@ -101,6 +102,7 @@ pub struct Component<'a> {
     escaped_modules: Vec<(usize, &'a str)>,
     escaped_scopes: Vec<(usize, &'a str)>,
     types: Types,
+    resources: HashMap<ResourceId, String>,
 }
 
 impl fmt::Debug for Component<'_> {
@@ -156,6 +158,7 @@ impl<'a> Component<'a> {
             escaped_modules: reading.escaped_modules,
             escaped_scopes: reading.escaped_scopes,
             types,
+            resources: reading.resources,
         })
     }
 
@@ -197,6 +200,13 @@ impl<'a> Component<'a> {
     #[must_use]
     pub fn types(&self) -> &Types {
         &self.types
+    }
+
+    /// Returns what a resource of [`types`](Self::types) is called by the component that uses
+    /// it, or by one around it.
+    #[must_use]
+    pub fn resource_name(&self, resource: ResourceId) -> Option<&str> {
+        self.resources.get(&resource).map(String::as_str)
     }
 
     /// Rewrites the component so that each function tells of its calls for which `probed`

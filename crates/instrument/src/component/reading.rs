@@ -1,9 +1,11 @@
 //! Reads a component: validates it and notes where the items of each index space come
 //! from.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use wasm_encoder::ValType;
+use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ResourceId};
 use wasmparser::types::TypesRef;
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
@@ -32,6 +34,8 @@ pub(super) struct Reading<'a> {
     pub(super) escaped_modules: Vec<(usize, &'a str)>,
     pub(super) escaped_scopes: Vec<(usize, &'a str)>,
     pub(super) types: Option<wasmparser::types::Types>,
+    /// The names of resources.
+    pub(super) resources: HashMap<ResourceId, String>,
 }
 
 impl<'a> Reading<'a> {
@@ -46,6 +50,7 @@ impl<'a> Reading<'a> {
             escaped_modules: Vec::new(),
             escaped_scopes: Vec::new(),
             types: None,
+            resources: HashMap::new(),
         };
         let mut parser = Parser::new(0);
         parser.set_features(WasmFeatures::all());
@@ -87,6 +92,11 @@ impl<'a> Reading<'a> {
             && self.open.is_empty()
         {
             return Err(Error::NotComponent);
+        }
+        if let Payload::End(_) = payload
+            && !self.in_module
+        {
+            self.name_resources();
         }
         match self.validator.payload(&payload)? {
             // Bodies are validated in parallel, with the modules.
@@ -132,7 +142,8 @@ impl<'a> Reading<'a> {
                         ComponentTypeRef::Instance(_) => {
                             scope.instances.push(Instance::Import(name));
                         }
-                        ComponentTypeRef::Value(_) | ComponentTypeRef::Type(_) => {}
+                        ComponentTypeRef::Type(_) => scope.imported_types.push(name),
+                        ComponentTypeRef::Value(_) => {}
                     }
                 }
             }
@@ -197,6 +208,35 @@ impl<'a> Reading<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Notes what the component that ends here calls resources: by its imports, its exports, and
+    /// those of its instances.
+    fn name_resources(&mut self) {
+        let (Some(types), Some(open)) = (self.validator.types(0), self.open.last()) else {
+            return;
+        };
+        let scope = &self.scopes[*open];
+        let imports = scope.imported_types.iter();
+        let imports =
+            imports.filter_map(|name| Some((*name, types.component_item_for_import(name)?)));
+        let exports = scope.exports.iter().map(|item| item.name);
+        let exports =
+            exports.filter_map(|name| Some((name, types.component_item_for_export(name)?)));
+        let instances = 0..types.component_instance_count();
+        let instances = instances.map(|index| &types[types.component_instance_at(index)]);
+        let of_instances = instances.flat_map(|instance| &instance.exports);
+        let of_instances = of_instances.map(|(name, item)| (name.as_str(), item));
+        for (name, item) in imports.chain(exports).chain(of_instances) {
+            if let ComponentEntityType::Type {
+                created: ComponentAnyTypeId::Resource(resource),
+                ..
+            } = item.ty
+            {
+                let named = self.resources.entry(resource.resource());
+                named.or_insert_with(|| name.to_owned());
+            }
+        }
     }
 
     fn scope(&mut self) -> &mut Scope<'a> {

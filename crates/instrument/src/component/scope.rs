@@ -18,6 +18,8 @@ pub(super) struct Scope<'a> {
     pub(super) functions: Vec<Function<'a>>,
     pub(super) instances: Vec<Instance<'a>>,
     pub(super) exports: Vec<Item<'a>>,
+    /// The names of the types that it imports.
+    pub(super) imported_types: Vec<&'a str>,
     /// What is instantiated of core modules.
     pub(super) core_instantiations: Vec<Option<usize>>,
     /// What is instantiated of components.

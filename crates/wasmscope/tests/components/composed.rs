@@ -142,7 +142,82 @@ fn resources_and_their_destructors() {
         lines.iter().any(|line| line.contains("really[5]")),
         "{lines:?}"
     );
+    assert!(
+        lines.iter().any(|line| line.starts_with("< give(gift #")),
+        "{lines:?}"
+    );
     drop(store);
+    ledger.settled();
+}
+
+/// The inner component calls its resource by other names than the outer one does: it imports
+/// `key` as a type, and exports `lock` without an interface.
+const NAMED: &str = r#"(component
+  (import "thing" (type $thing (sub resource)))
+  (import "make" (func $make (result (own $thing))))
+  (component $inner
+    (import "key" (type $key (sub resource)))
+    (import "cut" (func $cut (result (own $key))))
+    (core func $cut (canon lower (func $cut)))
+    (type $lock' (resource (rep i32)))
+    (core func $new (canon resource.new $lock'))
+    (core module $m
+      (import "" "cut" (func $cut (result i32)))
+      (import "" "new" (func $new (param i32) (result i32)))
+      (func (export "cut") (result i32) (call $cut))
+      (func (export "fit") (result i32) (call $new (i32.const 4))))
+    (core instance $i (instantiate $m (with "" (instance
+      (export "cut" (func $cut)) (export "new" (func $new))))))
+    (export $lock "lock" (type $lock'))
+    (func (export "cut") (result (own $key)) (canon lift (core func $i "cut")))
+    (func (export "fit") (result (own $lock)) (canon lift (core func $i "fit"))))
+  (instance $inner (instantiate $inner (with "key" (type $thing)) (with "cut" (func $make))))
+  (export $lock "lock" (type $inner "lock"))
+  (export "cut" (func $inner "cut"))
+  (export "fit" (func $inner "fit") (func (result (own $lock)))))"#;
+
+#[test]
+fn resources_go_by_the_names_that_their_component_gives_them() {
+    let engine = Engine::default();
+    let ledger = Ledger::writing();
+    let listening = ledger.listening();
+    let bytes = wat::parse_str(NAMED).expect("it is text");
+    let guest = listening
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
+    let mut root = linker.root();
+    root.resource("thing", ResourceType::host::<Thing>(), |_, _| Ok(()))
+        .expect("free");
+    root.func_wrap("make", |_: StoreContextMut<'_, ()>, (): ()| {
+        Ok((Resource::<Thing>::new_own(3),))
+    })
+    .expect("free");
+    let mut store = Store::new(&engine, ());
+    let instance = linker
+        .instantiate(&mut store, guest.component())
+        .expect("it links");
+    for name in ["cut", "fit"] {
+        let function = instance.get_func(&mut store, name).expect("it is there");
+        let mut results = [Val::Bool(false)];
+        function
+            .call(&mut store, &[], &mut results)
+            .expect("it runs");
+    }
+    let lines = ledger.take();
+    let told: Vec<_> = lines
+        .iter()
+        .filter(|line| line.starts_with("< ") && line.contains('#'))
+        .map(|line| line.split('#').next().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        told,
+        ["< cut(key ", "< cut(key ", "< fit(lock "],
+        "{lines:#?}"
+    );
     ledger.settled();
 }
 

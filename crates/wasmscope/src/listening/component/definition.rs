@@ -6,8 +6,7 @@ use crate::listening::module::ShownGlobals;
 use std::collections::HashMap;
 use std::sync::Arc;
 use wasmparser::component_types::{
-    ComponentAnyTypeId, ComponentDefinedType, ComponentDefinedTypeId, ComponentEntityType,
-    ComponentValType, ResourceId,
+    ComponentDefinedType, ComponentDefinedTypeId, ComponentValType, ResourceId,
 };
 use wasmparser::{PrimitiveValType, types::TypesRef};
 use wasmscope_address::FuncIndex;
@@ -24,7 +23,8 @@ pub(super) fn of(component: &Component<'_>) -> Vec<Arc<Definition>> {
     let mut types = Types {
         types: component.types().as_ref(),
         known: HashMap::new(),
-        resources: resources(component),
+        component,
+        by_functions: by_functions(component),
     };
     (0..)
         .zip(component.functions())
@@ -48,25 +48,15 @@ pub(super) fn shown_globals(module: &Module<'_>) -> Result<ShownGlobals, Error> 
 struct Types<'a> {
     types: TypesRef<'a>,
     known: HashMap<ComponentDefinedTypeId, Type>,
-    resources: HashMap<ResourceId, Arc<str>>,
+    component: &'a Component<'a>,
+    by_functions: HashMap<ResourceId, Arc<str>>,
 }
 
-/// Finds the names of resources: those by which instances export them, and within nested
-/// components those that their methods and constructors tell.
-fn resources(component: &Component<'_>) -> HashMap<ResourceId, Arc<str>> {
+/// Finds the names of resources that have one only in what their methods and constructors are
+/// called.
+fn by_functions(component: &Component<'_>) -> HashMap<ResourceId, Arc<str>> {
     let types = component.types().as_ref();
     let mut names = HashMap::new();
-    for instance in 0..types.component_instance_count() {
-        for (name, item) in &types[types.component_instance_at(instance)].exports {
-            if let ComponentEntityType::Type {
-                created: ComponentAnyTypeId::Resource(resource),
-                ..
-            } = item.ty
-            {
-                names.entry(resource.resource()).or_insert(name.as_str());
-            }
-        }
-    }
     for function in component.functions() {
         let name = function.name.as_deref().unwrap_or_default();
         let ty = &types[function.ty];
@@ -134,6 +124,12 @@ impl Types<'_> {
         }
     }
 
+    /// Returns the name of a resource.
+    fn resource(&self, resource: ResourceId) -> Option<Arc<str>> {
+        let name = self.component.resource_name(resource).map(Arc::from);
+        name.or_else(|| self.by_functions.get(&resource).cloned())
+    }
+
     fn maybe(&mut self, ty: Option<ComponentValType>) -> Option<Type> {
         ty.map(|ty| self.of(ty))
     }
@@ -179,11 +175,9 @@ impl Types<'_> {
             ComponentDefinedType::Result { ok, err, .. } => {
                 Type::result(self.maybe(*ok), self.maybe(*err))
             }
-            ComponentDefinedType::Own(resource) => {
-                Type::own(self.resources.get(&resource.resource()).cloned())
-            }
+            ComponentDefinedType::Own(resource) => Type::own(self.resource(resource.resource())),
             ComponentDefinedType::Borrow(resource) => {
-                Type::borrow(self.resources.get(&resource.resource()).cloned())
+                Type::borrow(self.resource(resource.resource()))
             }
             ComponentDefinedType::Future { ty, .. } => Type::future(self.maybe(*ty)),
             ComponentDefinedType::Stream { ty, .. } => Type::stream(self.maybe(*ty)),
