@@ -92,6 +92,9 @@ fn next_of_plan() -> (i32, End) {
 
 /// Enters a guest of a new store.
 fn next() -> wasmtime::Result<()> {
+    if playing(|playing| playing.entered == playing.plan.len()) {
+        return Err(wasmtime::Error::msg("there is no other store"));
+    }
     let (deep, end) = next_of_plan();
     let (linker, module) = playing(|playing| (playing.linker.clone(), playing.module.clone()));
     let mut store = Store::new(module.engine(), ());
@@ -206,6 +209,11 @@ fn play(plan: &Plan, engine: &Engine, passes: bool, listening: Option<&Listening
     let explainer = Explainer::new();
     let _guest = explainer.register(guest).unwrap();
     let mut handed_out = lines(error.downcast_ref().unwrap());
+    if plan.last().unwrap().1 == End::Next {
+        // No guest had run when it came to be, so this is of the first store it went through.
+        assert_eq!(handed_out, playing.through[0]);
+        handed_out.clear();
+    }
     handed_out.extend(playing.through.concat());
     Played {
         failure: explainer.explain(&error),
@@ -230,11 +238,11 @@ fn expected(plan: &Plan) -> Vec<&'static str> {
 
 fn cause(end: End) -> FailureCause {
     match end {
-        End::Refused => FailureCause::Host,
+        End::Refused | End::Next => FailureCause::Host,
         End::Unreachable => FailureCause::Trap(Trap::UnreachableCodeReached),
         End::Overflow => FailureCause::Trap(Trap::StackOverflow),
         End::Throw => FailureCause::Exception,
-        End::Next | End::Again => unreachable!("these are not the last"),
+        End::Again => unreachable!("it is not the last"),
     }
 }
 
@@ -279,6 +287,23 @@ fn every_store_is_in_the_stack() {
             assert_eq!(played.lines(), whole.lines(), "{plan:?}");
         }
         assert_eq!(played.failure.messages(), whole.failure.messages());
+    }
+}
+
+/// Such an error has no stack until it goes through a guest, and then has that of the engine's own
+/// as well; no frame is there twice.
+#[test]
+fn an_error_that_no_guest_caused() {
+    let (all, usual) = (engine(Some(1 << 20)), engine(None));
+    for plan in plans(&[End::Next], 40) {
+        let whole = play(&plan, &all, true, None);
+        assert_eq!(whole.failure.cause(), FailureCause::Host, "{plan:?}");
+        assert_eq!(whole.failure.messages(), ["there is no other store"]);
+        assert_eq!(whole.names(), expected(&plan), "{plan:?}");
+        assert_eq!(whole.lines(), whole.handed_out, "{plan:?}");
+        let played = play(&plan, &usual, true, None);
+        assert_eq!(played.lines(), whole.lines(), "{plan:?}");
+        assert_eq!(played.failure.extent(), Extent::Whole, "{plan:?}");
     }
 }
 
