@@ -259,6 +259,22 @@ mod tests {
         assert_eq!(memory.read(mapping.page(3)), None);
     }
 
+    /// Where the kernel says nothing of mappings, an end that was walked to is remembered too,
+    /// and what is past it is looked at page by page.
+    #[test]
+    fn ends_are_remembered_without_answers() {
+        let query = MappingQuery::none();
+        let mut stacks = OtherStacks::new();
+        let mapping = Mapping::new(4);
+        let sp = mapping.page(1) + 64;
+        assert_eq!(stacks.memory_at(sp, &query).end(), mapping.page(1));
+        stacks.walked(sp, mapping.page(3) - 16);
+        let memory = stacks.memory_at(sp, &query);
+        assert_eq!(memory.end(), mapping.page(3));
+        assert_eq!(memory.read(mapping.page(4) - 8), Some(0));
+        assert_eq!(memory.read(mapping.page(4)), None);
+    }
+
     #[test]
     fn a_known_stack_lasts_until_it_is_dropped() {
         let query = MappingQuery::open();

@@ -85,6 +85,12 @@ impl MappingQuery {
         query
     }
 
+    /// Answers nothing, as on kernels that have no such question.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self { maps: None }
+    }
+
     /// Returns the readable mapping that holds `address`.
     ///
     /// # Signal safety
@@ -353,11 +359,13 @@ impl Memory for StackMemory<'_> {
 
     #[inline]
     fn holds(&self, start: u64, expected: &[Expected]) -> bool {
-        if start < self.low || !start.is_multiple_of(8) {
-            return false;
-        }
-        // Each word begins at most so far from the start.
-        let room = self.high.get().saturating_sub(start).saturating_sub(7);
+        // A word that begins within so far from the start is whole and readable; others are
+        // looked at one by one.
+        let room = if start >= self.low && start.is_multiple_of(8) {
+            self.high.get().saturating_sub(start).saturating_sub(7)
+        } else {
+            0
+        };
         for word in expected {
             let distance = word.distance();
             let address = start.wrapping_add(distance);
@@ -464,6 +472,7 @@ fn page_is_readable(page: u64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use wasmscope_walk::MemoryFn;
 
     /// Two readable pages and a guard page behind them.
     fn guarded() -> u64 {
@@ -500,6 +509,58 @@ mod tests {
     fn a_foreign_stack_ends_where_its_mapping_ends() {
         reads_to_the_guard_and_no_further(&MappingQuery { maps: None });
         reads_to_the_guard_and_no_further(&MappingQuery::open());
+    }
+
+    /// Comparing many words at once finds what reading them one by one does, also past the end.
+    #[test]
+    fn words_are_compared_as_they_are_read() {
+        let start = guarded();
+        for word in 0..2 * PAGE / 8 {
+            // SAFETY: within the two readable pages, of which nobody else knows.
+            unsafe { std::ptr::write((start + word * 8) as *mut u64, start + word % 5) };
+        }
+        let query = MappingQuery::open();
+        let end = start + 2 * PAGE;
+        let bounds = StackBounds {
+            low: start,
+            high: end,
+        };
+        let mut holding = 0;
+        for sp in [
+            start,
+            start + 8,
+            end - 128,
+            end - 8,
+            end - 4,
+            start + 3,
+            end,
+        ] {
+            let memories = [
+                StackMemory::within(sp, bounds),
+                Some(StackMemory::up_to(sp, end - PAGE, &query)),
+                Some(StackMemory::at(sp, StackBounds::NONE, &query)),
+            ];
+            for memory in memories.into_iter().flatten() {
+                for distance in (0..256).step_by(8).chain([8184, 8192, 1 << 20]) {
+                    for from in [sp, sp.wrapping_sub(8), sp + 8] {
+                        let one = MemoryFn(|address| memory.read(address));
+                        for value in 0..5 {
+                            let plain = Expected::value(distance, start + value);
+                            let address = start.wrapping_sub(from).wrapping_add(value);
+                            let relative = Expected::address(distance, address);
+                            let words = [plain.expect("aligned"), relative.expect("aligned")];
+                            for words in [&words[..1], &words[1..], &words[..]] {
+                                let holds = memory.holds(from, words);
+                                assert_eq!(holds, one.holds(from, words));
+                                holding += u32::from(holds);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        assert!(holding > 100, "{holding}");
+        assert!(Expected::value(4, 0).is_none() && Expected::address(9, 0).is_none());
     }
 
     #[test]

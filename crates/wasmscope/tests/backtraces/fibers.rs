@@ -1,5 +1,6 @@
 //! Fibers whose places are taken by others.
 
+use crate::counting::allocations;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -41,6 +42,9 @@ fn host(mut config: Config, walker: &Walker, stack: usize, seen: &Seen) -> Host 
             let guests = frames.iter().filter(|frame| frame.kind == FrameKind::Guest);
             assert_eq!(guests.count(), *caller.data());
         }
+        let mut backtrace = walker.capture();
+        let count = allocations(|| walker.capture_into(&mut backtrace));
+        assert_eq!(count, 0, "on a fiber as elsewhere");
         let at = std::ptr::from_ref(&here).addr();
         seen.lock().unwrap().push((at, stack));
     };
