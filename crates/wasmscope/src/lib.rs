@@ -74,7 +74,7 @@ pub use host_calls::HostCalls;
 pub use labels::{LabelValue, Labelled, Labels};
 pub use listening::{
     Batch, EventStream, EventStreamBuilder, Listened, ListenedComponent, Listening,
-    ListeningBuilder, Streamed, Taken,
+    ListeningBuilder, Streamed, StreamedComponent, Taken,
 };
 pub use memory_track::MemoryTrack;
 pub use on_demand::OnDemand;

@@ -46,7 +46,7 @@ mod switches;
 
 pub use builder::ListeningBuilder;
 pub use component::ListenedComponent;
-pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, Taken};
+pub use events::{Batch, EventStream, EventStreamBuilder, Streamed, StreamedComponent, Taken};
 pub use listened::Listened;
 
 use crate::Error;

@@ -14,12 +14,16 @@
 //! about as much as storing it.
 
 mod batch;
+mod buffer;
+mod component;
 mod store_events;
 
 pub use batch::{Batch, Taken};
+pub use component::StreamedComponent;
 
 use super::definition;
 use crate::Error;
+use component::StreamedModules;
 use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
@@ -112,6 +116,7 @@ struct Shared {
     lost: AtomicU64,
     next_key: AtomicU64,
     modules: Mutex<HashMap<u64, Weak<StreamedModule>>>,
+    components: Mutex<HashMap<u64, Weak<StreamedModules>>>,
     stores: Stores,
 }
 
@@ -153,8 +158,10 @@ impl EventStreamBuilder {
                 exceptions: self.exceptions,
                 events: self.events,
                 lost: AtomicU64::new(0),
-                next_key: AtomicU64::new(0),
+                // Nor what its hooks know a module by.
+                next_key: AtomicU64::new(random()),
                 modules: Mutex::default(),
+                components: Mutex::default(),
                 stores: Stores::default(),
             }),
         }
@@ -319,6 +326,13 @@ impl EventStream {
     }
 }
 
+impl Shared {
+    fn module(&self, key: u64) -> Option<Arc<StreamedModule>> {
+        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        modules.get(&key)?.upgrade()
+    }
+}
+
 impl fmt::Debug for EventStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventStream")
@@ -361,7 +375,7 @@ pub struct Streamed {
 struct StreamedModule {
     compiled: Module,
     /// The function of each probe.
-    probed: Vec<Arc<Definition>>,
+    probed: Arc<[Arc<Definition>]>,
 }
 
 impl Streamed {

@@ -5,6 +5,7 @@ mod closes;
 mod composed;
 mod deferred;
 mod engines;
+mod events;
 mod labels;
 mod ledger;
 mod memory;

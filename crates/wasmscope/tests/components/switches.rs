@@ -11,7 +11,7 @@ use wasmtime::{Config, Engine, PoolingAllocationConfig, Store, StoreContextMut};
 
 /// Two instances of a component, one within the other's reach, which a third calls: one of its
 /// core modules is instantiated twice, and it takes a string.
-const TEXT: &str = r#"(component
+pub(crate) const TEXT: &str = r#"(component
   (import "turn" (func $turn (param "turn" u32)))
   (component $inner
     (import "next" (func $next (param "turn" u32)))
@@ -159,7 +159,7 @@ fn what_is_off_is_silent_and_all_else_is_as_with_everything_on() {
 }
 
 /// A pool with room for so many memories in each module.
-fn pool(memories: u32) -> PoolingAllocationConfig {
+pub(crate) fn pool(memories: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.max_memories_per_module(memories);
     pool

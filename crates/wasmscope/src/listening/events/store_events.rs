@@ -5,17 +5,19 @@
 
 use super::super::attached::new_instance_id;
 use super::super::current::StoreKey;
-use super::{Batch, Shared, StreamedModule, Taken};
+use super::super::shared_memory::SharedCount;
+use super::buffer::Buffer;
+use super::{Batch, Shared, Taken};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use wasmscope_instrument::events::{self, Event};
 use wasmscope_instrument::hooks::{self, Hook};
-use wasmscope_listen::InstanceId;
-use wasmtime::{AsContextMut, Caller, Func, Global, Linker, Memory, StoreContextMut, Val};
+use wasmscope_listen::{Definition, InstanceId};
+use wasmtime::{AsContextMut, Caller, Func, Linker, StoreContextMut, Val};
 
 /// What an instance is called whose module is no longer known.
-const UNKNOWN: u32 = u32::MAX / 2;
+pub(super) const UNKNOWN: u32 = u32::MAX / 2;
 
 /// The attached instances of each store.
 #[derive(Default)]
@@ -28,11 +30,14 @@ impl Stores {
 }
 
 /// One instance that keeps events.
-struct Attached {
+pub(super) struct Attached {
     id: InstanceId,
-    module: Arc<StreamedModule>,
-    memory: Memory,
-    position: Global,
+    /// The function of each probe.
+    probed: Arc<[Arc<Definition>]>,
+    /// Not yet known while an instance within a component starts.
+    buffer: OnceLock<Buffer>,
+    /// How many times the buffer was full and could not be taken.
+    untaken: Option<SharedCount>,
     /// Events lost since the sink took the last one.
     lost: AtomicU64,
 }
@@ -53,29 +58,25 @@ pub(super) fn define<T: 'static>(
 
 /// Takes what is in a buffer that is full, or that holds the instance's first event.
 fn flush<T: 'static>(shared: &Arc<Shared>, mut caller: Caller<'_, T>, instance: u32) {
-    let size = shared.events.size() as usize;
+    let size = shared.events.size();
     if instance.cast_signed() == hooks::UNATTACHED {
-        let first = shared.events.first_position() as usize;
+        let first = shared.events.first_position();
         match attach(shared, &mut caller) {
-            Some(attached) => {
-                attached.begin_again(&mut caller.as_context_mut());
-                attached.deliver(shared, &caller.as_context_mut(), first, size);
-            }
+            Some(attached) => attached.take(shared, caller.as_context_mut(), first, size),
             None => shared.lose(1),
         }
         return;
     }
-    let key = StoreKey::of(&caller.as_context_mut());
-    let known = shared.stores.lock().get(&key).and_then(|instances| {
-        let attached = instances.get(instance as usize)?;
-        Some(Arc::clone(attached))
-    });
-    match known {
-        Some(attached) => {
-            attached.begin_again(&mut caller.as_context_mut());
-            attached.deliver(shared, &caller.as_context_mut(), 0, size);
+    take_full(shared, caller.as_context_mut(), instance);
+}
+
+/// Takes what is in the buffer of an instance that is attached: it is full.
+pub(super) fn take_full<T: 'static>(shared: &Shared, store: StoreContextMut<'_, T>, instance: u32) {
+    match shared.attached(&store, instance) {
+        Some(attached) => attached.take(shared, store, 0, shared.events.size()),
+        None => {
+            shared.lose_buffers(1);
         }
-        None => shared.lose(size as u64 / u64::from(Event::SIZE)),
     }
 }
 
@@ -84,15 +85,16 @@ pub(super) fn drain<T: 'static>(shared: &Shared, mut store: StoreContextMut<'_, 
     let key = StoreKey::of(&store);
     let instances = shared.stores.lock().get(&key).cloned().unwrap_or_default();
     for attached in instances {
-        let Val::I32(position) = attached.position.get(&mut store) else {
+        let Some(buffer) = attached.buffer.get() else {
             continue;
         };
+        let position = buffer.position(&mut store);
+        attached.count_untaken(shared);
         let told = attached.lost.load(Ordering::Relaxed) == 0;
         if position == 0 && told {
             continue;
         }
-        attached.begin_again(&mut store);
-        attached.deliver(shared, &store, 0, position.cast_unsigned() as usize);
+        attached.take(shared, store.as_context_mut(), 0, position);
     }
 }
 
@@ -113,30 +115,34 @@ fn attach<T: 'static>(shared: &Arc<Shared>, caller: &mut Caller<'_, T>) -> Optio
         number.set(caller, Val::I32(UNKNOWN.cast_signed())).ok()?;
         return None;
     };
-    let attached = Arc::new(Attached {
-        id: new_instance_id(),
-        module,
-        memory,
-        position,
-        lost: AtomicU64::new(0),
-    });
-    let store = StoreKey::of(&caller.as_context_mut());
+    let attached = Arc::new(Attached::new(Arc::clone(&module.probed), None));
+    attached.keeps_in(Buffer::Exported { memory, position });
+    let index = add(shared, caller.as_context_mut(), Arc::clone(&attached))?;
+    number.set(caller, Val::I32(index.cast_signed())).ok()?;
+    Some(attached)
+}
+
+/// Adds an instance to its store's. Returns its number there.
+pub(super) fn add<T: 'static>(
+    shared: &Arc<Shared>,
+    context: StoreContextMut<'_, T>,
+    attached: Arc<Attached>,
+) -> Option<u32> {
+    let store = StoreKey::of(&context);
     let index = {
         let mut stores = shared.stores.lock();
         let instances = stores.entry(store).or_default();
-        instances.push(Arc::clone(&attached));
+        instances.push(attached);
         instances.len() - 1
     };
     if index == 0 {
         // A store drops the functions that it owns, and with them what they hold.
         let end = StoreEnd(Arc::clone(shared), store);
-        Func::wrap(caller.as_context_mut(), move || {
+        Func::wrap(context, move || {
             let _ = &end;
         });
     }
-    let index = u32::try_from(index).ok()?;
-    number.set(caller, Val::I32(index.cast_signed())).ok()?;
-    Some(attached)
+    u32::try_from(index).ok()
 }
 
 /// Forgets a store's instances when the store ends.
@@ -149,28 +155,60 @@ impl Drop for StoreEnd {
 }
 
 impl Attached {
-    /// Empties the buffer, before the sink is called: it may panic, and what it was shown
-    /// shall not come again.
-    fn begin_again<T: 'static>(&self, store: &mut StoreContextMut<'_, T>) {
-        // Of this type, and mutable: the rewriter made it.
-        let set = self.position.set(store, Val::I32(0));
-        debug_assert!(set.is_ok(), "the position is a number that changes");
+    pub(super) fn new(probed: Arc<[Arc<Definition>]>, untaken: Option<SharedCount>) -> Self {
+        Self {
+            id: new_instance_id(),
+            probed,
+            buffer: OnceLock::new(),
+            untaken,
+            lost: AtomicU64::new(0),
+        }
     }
 
-    /// Hands the records between two addresses of the memory to the sink.
-    fn deliver<T: 'static>(
+    /// Returns how many functions have a probe.
+    pub(super) fn probes(&self) -> u32 {
+        self.probed.len() as u32
+    }
+
+    /// Says where it keeps its events, unless that is known.
+    pub(super) fn keeps_in(&self, buffer: Buffer) {
+        let _ = self.buffer.set(buffer);
+    }
+
+    /// Empties the buffer and hands the records between two positions to the sink.
+    ///
+    /// In this order: the sink may panic, and what it was shown shall not come again.
+    fn take<T: 'static>(
         &self,
         shared: &Shared,
-        store: &StoreContextMut<'_, T>,
-        start: usize,
-        end: usize,
+        mut store: StoreContextMut<'_, T>,
+        start: u32,
+        end: u32,
     ) {
-        let records = self.memory.data(store).get(start..end).unwrap_or_default();
-        let (records, _) = records.as_chunks();
+        let Some(buffer) = self.buffer.get() else {
+            let events = u64::from((end - start) / Event::SIZE);
+            self.lost.fetch_add(events, Ordering::Relaxed);
+            shared.lose(events);
+            return;
+        };
+        self.count_untaken(shared);
+        buffer.begin_again(&mut store);
+        self.deliver(shared, buffer.records(&store, start, end));
+    }
+
+    /// Counts as lost what could not be taken since the last time.
+    fn count_untaken(&self, shared: &Shared) {
+        let buffers = self.untaken.as_ref().map_or(0, SharedCount::take);
+        self.lost
+            .fetch_add(shared.lose_buffers(buffers), Ordering::Relaxed);
+    }
+
+    /// Hands records to the sink.
+    fn deliver(&self, shared: &Shared, records: &[[u8; Event::SIZE as usize]]) {
         let lost = self.lost.load(Ordering::Relaxed);
         let batch = Batch {
             instance: self.id,
-            definitions: &self.module.probed,
+            definitions: &self.probed,
             lost,
             records,
         };
@@ -190,12 +228,25 @@ impl Attached {
 }
 
 impl Shared {
-    fn module(&self, key: u64) -> Option<Arc<StreamedModule>> {
-        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
-        modules.get(&key)?.upgrade()
+    /// Returns an instance by its number in its store.
+    pub(super) fn attached<T: 'static>(
+        &self,
+        store: &StoreContextMut<'_, T>,
+        instance: u32,
+    ) -> Option<Arc<Attached>> {
+        let stores = self.stores.lock();
+        let instances = stores.get(&StoreKey::of(store))?;
+        instances.get(instance as usize).cloned()
     }
 
     fn lose(&self, events: u64) {
         self.lost.fetch_add(events, Ordering::Relaxed);
+    }
+
+    /// Counts as lost what so many full buffers hold. Returns how many events that is.
+    fn lose_buffers(&self, buffers: u64) -> u64 {
+        let events = buffers * u64::from(self.events.size() / Event::SIZE);
+        self.lose(events);
+        events
     }
 }

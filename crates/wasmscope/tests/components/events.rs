@@ -1,0 +1,343 @@
+//! Streams of the events of components, beside what a listener hears of the same guests.
+
+use crate::engines::configs;
+use crate::switches::{TEXT, pool};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use wasmscope::listen::{BoxListener, Call, Cause, Definition, InstanceId, Listener, Values};
+use wasmscope::{Batch, Error, EventKind, EventStream, Listening, Taken};
+use wasmtime::component::{Component, Instance, Linker};
+use wasmtime::{Config, Engine, Store, StoreContextMut};
+
+/// What each instance did, in its order.
+type Events = BTreeMap<InstanceId, Vec<(String, EventKind)>>;
+
+#[derive(Clone, Default)]
+struct Record(Arc<Mutex<Recorded>>);
+
+#[derive(Default)]
+struct Recorded {
+    events: Events,
+    /// How many events each batch had, and how many were lost ahead of it.
+    batches: Vec<(InstanceId, usize, u64)>,
+}
+
+/// Events in a buffer of one page.
+const PAGE: usize = 65_536 / 8;
+
+impl Record {
+    /// Returns a stream with the smallest buffer, whose sink takes what `takes` says.
+    fn stream(&self, mut takes: impl FnMut(&Batch<'_>) -> Taken + Send + 'static) -> EventStream {
+        let record = self.clone();
+        let wanted = |_: &Definition| true;
+        let stream = EventStream::builder(wanted, move |batch: &Batch<'_>| {
+            let taken = takes(batch);
+            let count = match taken {
+                Taken::All => batch.len(),
+                Taken::First(count) => count,
+            };
+            let mut record = record.0.lock().expect("no test panics with it");
+            let entry = (batch.instance(), batch.len(), batch.lost());
+            record.batches.push(entry);
+            let events = record.events.entry(batch.instance()).or_default();
+            events.extend(batch.events().take(count).map(|event| {
+                let definition = batch.definition(event).expect("it is known");
+                (definition.to_string(), event.kind)
+            }));
+            taken
+        });
+        let stream = stream.pages(1.try_into().expect("it is not zero"));
+        stream.build()
+    }
+
+    fn push(&self, call: &Call<'_>, kind: EventKind) {
+        let mut record = self.0.lock().expect("no test panics with it");
+        let events = record.events.entry(call.instance().id()).or_default();
+        events.push((call.definition().to_string(), kind));
+    }
+
+    /// Returns what each instance did, in an order that does not depend on their numbers.
+    fn sorted(&self) -> Vec<Vec<(String, EventKind)>> {
+        let record = self.0.lock().expect("no test panics with it");
+        let mut events: Vec<_> = record.events.values().cloned().collect();
+        events.retain(|events| !events.is_empty());
+        events.sort();
+        events
+    }
+
+    fn len(&self) -> usize {
+        let record = self.0.lock().expect("no test panics with it");
+        record.events.values().map(Vec::len).sum()
+    }
+
+    fn batches(&self) -> Vec<(InstanceId, usize, u64)> {
+        let record = self.0.lock().expect("no test panics with it");
+        record.batches.clone()
+    }
+}
+
+/// The other record: a listener that writes down the same, but for closes that a guest
+/// does not tell of.
+struct Reference(Record);
+
+impl Listener for Reference {
+    type State = ();
+
+    fn before(&self, call: &Call<'_>) {
+        self.0.push(call, EventKind::Open);
+    }
+
+    fn after(&self, call: &Call<'_>, _: Values<'_>, (): ()) {
+        self.0.push(call, EventKind::Return);
+    }
+
+    fn tail_call(&self, call: &Call<'_>, (): ()) {
+        self.0.push(call, EventKind::Tail);
+    }
+
+    fn abort(&self, call: &Call<'_>, cause: &Cause<'_>, (): ()) {
+        if matches!(cause, Cause::Exception) {
+            self.0.push(call, EventKind::Unwind);
+        }
+    }
+}
+
+/// Instantiates with a host whose functions do nothing.
+fn instantiate(
+    linker: &mut Linker<()>,
+    component: &Component,
+) -> wasmtime::Result<(Store<()>, Instance)> {
+    let nothing = |_: StoreContextMut<'_, ()>, (_,): (u32,)| Ok(());
+    linker.root().func_wrap("turn", nothing)?;
+    let mut store = Store::new(component.engine(), ());
+    let instance = linker.instantiate(&mut store, component)?;
+    Ok((store, instance))
+}
+
+/// Calls `run` so many times; a guest may trap.
+fn run(store: &mut Store<()>, instance: Instance, times: u32) -> wasmtime::Result<()> {
+    let run = instance.get_typed_func::<(&str,), ()>(&mut *store, "run")?;
+    (0..times).try_for_each(|_| run.call(&mut *store, ("somebody",)))
+}
+
+/// What a listener hears of it.
+fn listen(engine: &Engine, text: &str, times: u32) -> Record {
+    let record = Record::default();
+    let listener = BoxListener::new(Reference(record.clone()));
+    let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
+    let bytes = wat::parse_str(text).expect("it is text");
+    let guest = listening
+        .compile_component(engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
+    let (mut store, instance) = instantiate(&mut linker, guest.component()).expect("it links");
+    let _ = listening.guard(&mut store, |store| run(store, instance, times));
+    drop(store);
+    assert_eq!(guest.lost(), 0, "the listener hears of all");
+    record
+}
+
+/// Runs it with its events kept; returns the store, for more.
+fn stream(
+    stream: &EventStream,
+    engine: &Engine,
+    text: &str,
+    times: u32,
+) -> (Store<()>, wasmtime::Result<()>) {
+    let bytes = wat::parse_str(text).expect("it is text");
+    let guest = stream
+        .compile_component(engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(engine);
+    stream.add_to_component_linker(&mut linker).expect("free");
+    let (mut store, instance) = instantiate(&mut linker, guest.component()).expect("it links");
+    let result = stream.guard(&mut store, |store| run(store, instance, times));
+    (store, result)
+}
+
+#[test]
+fn events_are_those_that_a_listener_hears_in_every_instances_order() {
+    for (name, mut config) in configs() {
+        if name == "pooling" {
+            config.allocation_strategy(pool(2));
+        }
+        let engine = Engine::new(&config).expect("it is a configuration");
+        for times in [1, 3, 2_000] {
+            let record = Record::default();
+            let kept = record.stream(|_| Taken::All);
+            let (_store, result) = stream(&kept, &engine, TEXT, times);
+            result.expect("it runs");
+            let reference = listen(&engine, TEXT, times);
+            let batches = record.batches();
+            // A buffer that is full within `realloc` is lost.
+            let lost = usize::try_from(kept.lost()).expect("it is not so much");
+            assert_eq!(record.len() + lost, reference.len(), "{name}, {times}");
+            assert!(lost.is_multiple_of(PAGE) && (lost == 0 || times == 2_000));
+            let (record, reference) = (record.sorted(), reference.sorted());
+            let mut whole = reference.iter().filter(|events| {
+                lost == 0 || events.iter().all(|(name, _)| !name.contains("realloc"))
+            });
+            assert!(whole.clone().count() > 5);
+            assert!(whole.all(|events| record.contains(events)), "{name}");
+            // Of each instance all batches are full but the last.
+            for (number, (instance, len, _)) in batches.iter().enumerate() {
+                let is_last = batches[number + 1..].iter().all(|(of, ..)| of != instance);
+                assert!(*len == PAGE || is_last, "{name}: {len}");
+            }
+            assert!(times < 2_000 || batches.iter().any(|(_, len, _)| *len == PAGE));
+        }
+    }
+}
+
+#[test]
+fn stores_and_instances_do_not_meet() {
+    let engine = Engine::default();
+    let record = Record::default();
+    let kept = record.stream(|_| Taken::All);
+    let bytes = wat::parse_str(TEXT).expect("it is text");
+    let guest = kept
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut linker = Linker::new(&engine);
+                kept.add_to_component_linker(&mut linker).expect("free");
+                let (mut store, first) =
+                    instantiate(&mut linker, guest.component()).expect("it links");
+                let second = linker.instantiate(&mut store, guest.component());
+                let second = second.expect("it links");
+                for _ in 0..50 {
+                    run(&mut store, first, 10).expect("it runs");
+                    run(&mut store, second, 10).expect("it runs");
+                }
+                kept.drain(&mut store);
+            });
+        }
+    });
+    let alone = listen(&engine, TEXT, 500).sorted();
+    let mut expected = Vec::new();
+    for events in alone {
+        expected.extend(std::iter::repeat_n(events, 2 * 3));
+    }
+    assert!(record.sorted() == expected);
+    assert_eq!(kept.lost(), 0);
+}
+
+#[test]
+fn what_a_sink_does_not_take_is_counted() {
+    let engine = Engine::default();
+    let record = Record::default();
+    let mut number = 0;
+    let kept = record.stream(move |batch| {
+        number += 1;
+        match number % 3 {
+            0 => Taken::All,
+            1 => Taken::First(batch.len() / 2),
+            _ => Taken::First(0),
+        }
+    });
+    let (_store, result) = stream(&kept, &engine, TEXT, 5_000);
+    result.expect("it runs");
+    let lost = usize::try_from(kept.lost()).expect("it is not so much");
+    assert!(lost > PAGE);
+    assert_eq!(record.len() + lost, 5_000 * listen(&engine, TEXT, 1).len());
+}
+
+/// A component whose `realloc`, start function and lifted function each call `leaf` so many
+/// times, the last of which traps behind that.
+fn busy(start: u32, realloc: u32, run: u32) -> String {
+    format!(
+        r#"(component
+  (import "turn" (func (param "turn" u32)))
+  (core module $m
+    (memory (export "memory") 1)
+    (func $leaf)
+    (func $leaves (param i32)
+      (if (local.get 0) (then
+        (loop (call $leaf) (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1))))))))
+    (func $start (call $leaves (i32.const {start})))
+    (start $start)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+      (call $leaves (i32.const {realloc})) (i32.const 64))
+    (func (export "run") (param i32 i32) (call $leaves (i32.const {run})) unreachable))
+  (core instance $i (instantiate $m))
+  (func (export "run") (param "name" string) (canon lift (core func $i "run")
+    (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
+    )
+}
+
+#[test]
+fn a_trap_leaves_what_was_before_it() {
+    let engine = Engine::default();
+    for run in [0, 5, 20_000] {
+        let text = busy(3, 4, run);
+        let record = Record::default();
+        let kept = record.stream(|_| Taken::All);
+        let (_store, result) = stream(&kept, &engine, &text, 1);
+        result.expect_err("it traps");
+        assert!(record.sorted() == listen(&engine, &text, 1).sorted());
+        // Each leaf twice, `leaves` three times twice, start and realloc; the function that
+        // traps does not end, nor what is lifted.
+        assert_eq!(record.len(), 2 * (7 + run as usize) + 6 + 4 + 2);
+        assert_eq!(kept.lost(), 0);
+    }
+}
+
+#[test]
+fn what_cannot_be_handed_over_is_counted() {
+    let engine = Engine::default();
+    for (start, realloc) in [(0, 5_000), (0, 50_000), (5_000, 0), (50_000, 7_000)] {
+        let record = Record::default();
+        let kept = record.stream(|_| Taken::All);
+        let (mut store, result) = stream(&kept, &engine, &busy(start, realloc, 1), 1);
+        result.expect_err("it traps");
+        let all = 2 * (start + realloc + 1) as usize + 6 + 4 + 2;
+        let lost = usize::try_from(kept.lost()).expect("it is not so much");
+        assert_eq!(record.len() + lost, all, "{start}, {realloc}");
+        assert!(lost > 0 && lost.is_multiple_of(PAGE), "{lost}");
+        // Each batch says how much was lost ahead of it.
+        let told: u64 = record.batches().iter().map(|(_, _, lost)| lost).sum();
+        assert_eq!(told, kept.lost());
+        kept.drain(&mut store);
+        assert_eq!(record.len() + lost, all, "nothing comes twice");
+    }
+}
+
+#[test]
+fn a_pool_without_room_for_the_buffers_says_so() {
+    let mut config = Config::new();
+    config.allocation_strategy(pool(1));
+    let engine = Engine::new(&config).expect("it is a configuration");
+    let kept = Record::default().stream(|_| Taken::All);
+    let bytes = wat::parse_str(TEXT).expect("it is text");
+    let error = kept
+        .compile_component(&engine, bytes)
+        .expect_err("there is none");
+    assert!(matches!(error, Error::OwnMemory(_)), "{error}");
+}
+
+#[test]
+fn what_is_no_longer_known_is_counted_as_lost() {
+    let engine = Engine::default();
+    let record = Record::default();
+    let kept = record.stream(|_| Taken::All);
+    let bytes = wat::parse_str(TEXT).expect("it is text");
+    let guest = kept
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let component = guest.component().clone();
+    drop(guest);
+    let mut linker = Linker::new(&engine);
+    kept.add_to_component_linker(&mut linker).expect("free");
+    let (mut store, instance) = instantiate(&mut linker, &component).expect("it links");
+    run(&mut store, instance, 2_000).expect("it runs");
+    kept.drain(&mut store);
+    assert_eq!(record.len(), 0);
+    // What does not fill a buffer is never told.
+    let lost = usize::try_from(kept.lost()).expect("it is not so much");
+    assert!(lost > 0 && lost.is_multiple_of(PAGE), "{lost}");
+}
