@@ -1,7 +1,7 @@
 //! What of an instance a host can be shown behind each event: memories, as lists of bytes,
 //! and the values of globals, in a list of words.
 //!
-//! The words are those that hooks pass values as (see [`hooks`](crate::hooks)), one global
+//! The words are those that hooks pass values as (see [`crate::hooks`]), one global
 //! after the other, in little endian. A global whose type other modules cannot name is left
 //! out, such as one of a reference to a type that its own module defines.
 
