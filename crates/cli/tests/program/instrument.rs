@@ -92,7 +92,7 @@ fn the_new_component_imports_an_instance_and_is_the_same_each_time() {
         })
     };
     // What `wasmscope_instrument::component::interface` lists.
-    assert_eq!(imported(&component), Some(16));
+    assert_eq!(imported(&component), Some(18));
     let original = fs::read(guest("component.wasm")).unwrap();
     let original = Component::new(&engine, original).unwrap();
     assert_eq!(imported(&original), None);
