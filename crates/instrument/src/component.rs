@@ -51,8 +51,8 @@
 //! [guards](crate::Options::guarded) in components: the host would have to enter the guest
 //! again from where the guest called it, which is forbidden.
 //!
-//! Functions that are built in, such as `task.return`, have probes where a core module
-//! imports them, as core functions.
+//! Functions that are built in have probes where a core module imports them, as core
+//! functions; only `task.return` is wrapped as what is lowered.
 
 mod added;
 mod bindings;
@@ -73,7 +73,7 @@ mod writer;
 
 pub use crate::control::SharedLayout;
 pub use bindings::Binding;
-pub use function::{ComponentFunction, Direction, StringEncoding};
+pub use function::{ComponentFunction, Direction, Signature, StringEncoding};
 pub use rewritten::{
     Candidate, Instantiation, OriginalModule, RewrittenComponent, RewrittenModule,
 };

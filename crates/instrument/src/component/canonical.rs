@@ -22,7 +22,9 @@ impl Writer<'_, '_> {
         for item in items {
             let counts = matches!(
                 item,
-                CanonicalFunction::Lift { .. } | CanonicalFunction::Lower { .. }
+                CanonicalFunction::Lift { .. }
+                    | CanonicalFunction::Lower { .. }
+                    | CanonicalFunction::TaskReturn { .. }
             );
             numbers.push(counts.then(|| self.scope(out).lifted_or_lowered[out.functions]));
             out.functions += usize::from(counts);

@@ -1,11 +1,11 @@
 //! The functions through which a component's core modules meet the world.
 
 use wasmparser::ValType;
-use wasmparser::component_types::ComponentFuncTypeId;
+use wasmparser::component_types::{ComponentFuncTypeId, ComponentValType};
 
 use super::added::CoreType;
 
-/// A function that a component lifts or lowers.
+/// A function that a component lifts or lowers, or `task.return`.
 #[derive(Clone, Debug)]
 pub struct ComponentFunction {
     /// Whether core code is called through it, or calls.
@@ -16,8 +16,8 @@ pub struct ComponentFunction {
     /// Its name there: what the component imports it by, or exports it as. `None` when it
     /// has none, as it is part of nothing that its component exports or gives to others.
     pub name: Option<String>,
-    /// Its type, one of [`Component::types`](super::Component::types).
-    pub ty: ComponentFuncTypeId,
+    /// Its type, in terms of [`Component::types`](super::Component::types).
+    pub ty: Signature,
     /// How strings are encoded.
     pub encoding: StringEncoding,
     /// The index of the core memory that values go through, in its own component.
@@ -32,6 +32,15 @@ pub struct ComponentFunction {
     pub results: Box<[ValType]>,
     /// The same, when it can be wrapped.
     pub(super) core: Option<CoreType>,
+}
+
+/// What a function takes and returns.
+#[derive(Clone, Copy, Debug)]
+pub enum Signature {
+    /// Of a function that is lifted or lowered.
+    Function(ComponentFuncTypeId),
+    /// Of `task.return`: it takes the result of a function that was lifted with `async`.
+    TaskReturn(Option<ComponentValType>),
 }
 
 /// Which way calls of a function go.

@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use wasm_encoder::ValType;
-use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ResourceId};
+use wasmparser::component_types::{
+    ComponentAnyTypeId, ComponentEntityType, ComponentValType, ResourceId,
+};
 use wasmparser::types::TypesRef;
 use wasmparser::{
     CanonicalFunction, CanonicalOption, ComponentAlias, ComponentExternalKind, ComponentInstance,
@@ -15,10 +17,13 @@ use wasmparser::{
 
 use super::added::CoreType;
 use super::core::{CoreFunction, CoreInstance};
-use super::function::{ComponentFunction, Direction, StringEncoding};
+use super::function::{ComponentFunction, Direction, Signature, StringEncoding};
 use super::interface;
 use super::scope::{Function, Instance, Item, Names, Scope};
 use crate::Error;
+
+/// What the function is called that hands over the results of a task.
+const TASK_RETURN: &str = "task.return";
 
 /// What was read of a component, apart from its core modules.
 pub(super) struct Reading<'a> {
@@ -364,13 +369,24 @@ impl<'a> Reading<'a> {
                 options,
             } => {
                 let ty = types.component_any_type_at(*type_index).unwrap_func();
+                let ty = Signature::Function(ty);
                 (Direction::Export, *core_func_index, ty, options)
             }
             CanonicalFunction::Lower {
                 func_index,
                 options,
             } => {
-                let ty = types.component_function_at(*func_index);
+                let ty = Signature::Function(types.component_function_at(*func_index));
+                (Direction::Import, core_function, ty, options)
+            }
+            CanonicalFunction::TaskReturn { result, options } => {
+                let result = result.map(|result| match result {
+                    wasmparser::ComponentValType::Primitive(ty) => ComponentValType::Primitive(ty),
+                    wasmparser::ComponentValType::Type(index) => {
+                        ComponentValType::Type(types.component_any_type_at(index).unwrap_defined())
+                    }
+                });
+                let ty = Signature::TaskReturn(result);
                 (Direction::Import, core_function, ty, options)
             }
             _ => {
@@ -419,6 +435,10 @@ impl<'a> Reading<'a> {
                 let (interface, name) = scope.imported(*func_index);
                 function.interface = interface.map(str::to_owned);
                 function.name = name.map(str::to_owned);
+                scope.core.functions.push(CoreFunction::Lowered(number));
+            }
+            CanonicalFunction::TaskReturn { .. } => {
+                function.name = Some(TASK_RETURN.to_owned());
                 scope.core.functions.push(CoreFunction::Lowered(number));
             }
             _ => scope.functions.push(Function::Lifted(number)),

@@ -11,6 +11,7 @@ mod ledger;
 mod memory;
 mod real;
 mod refused;
+mod returns;
 mod stacks;
 mod strings;
 mod switches;

@@ -59,7 +59,10 @@ fn by_functions(component: &Component<'_>) -> HashMap<ResourceId, Arc<str>> {
     let mut names = HashMap::new();
     for function in component.functions() {
         let name = function.name.as_deref().unwrap_or_default();
-        let ty = &types[function.ty];
+        let instrument::Signature::Function(ty) = function.ty else {
+            continue;
+        };
+        let ty = &types[ty];
         let method = name.strip_prefix("[method]");
         let method = method.and_then(|name| Some(name.split_once('.')?.0));
         let (name, of) = match (method, name.strip_prefix("[constructor]")) {
@@ -81,13 +84,18 @@ fn by_functions(component: &Component<'_>) -> HashMap<ResourceId, Arc<str>> {
 impl Types<'_> {
     fn definition(&mut self, number: u32, function: &instrument::ComponentFunction) -> Definition {
         let types = self.types;
-        let ty = &types[function.ty];
-        let params: Vec<_> = ty
-            .params
-            .iter()
-            .map(|(name, ty)| (name.as_str(), self.of(*ty)))
-            .collect();
-        let result = ty.result.map(|ty| self.of(ty));
+        let (params, result) = match function.ty {
+            instrument::Signature::Function(ty) => {
+                let ty = &types[ty];
+                let params = ty.params.iter();
+                let params = params.map(|(name, ty)| (name.as_str(), self.of(*ty)));
+                (params.collect(), ty.result.map(|ty| self.of(ty)))
+            }
+            instrument::Signature::TaskReturn(result) => {
+                let result = result.map(|ty| ("result", self.of(ty)));
+                (Vec::from_iter(result), None)
+            }
+        };
         let direction = match function.direction {
             instrument::Direction::Import => Direction::Import,
             instrument::Direction::Export => Direction::Export,
