@@ -62,6 +62,7 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
         (export "after0" (func)) (export "tail" (func)) (export "unwind" (func))
         (export "stage4" (func (param "v0" u64) (param "v1" u64) (param "v2" u64) (param "v3" u64)))
         (export "look" (func (param "memory" (list u8))))
+        (export "share" (func (param "key" u64) (param "instance" u32) (param "memory" (list u8))))
         (export "deferred" (func (param "records" (list u8)) (param "lost" u64)))))
       (core module $libc (memory (export "memory") 1)
         (data (i32.const 0) "\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\00\ff\ff"))
@@ -74,6 +75,7 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
       (core func $unwind (canon lower (func $h "unwind")))
       (core func $stage (canon lower (func $h "stage4")))
       (core func $look (canon lower (func $h "look") (memory $memory)))
+      (core func $share (canon lower (func $h "share") (memory $memory)))
       (core func $deferred (canon lower (func $h "deferred") (memory $memory)))
       (core module $m
         (import "libc" "memory" (memory 1))
@@ -84,6 +86,7 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
         (import "h" "unwind" (func $unwind))
         (import "h" "stage4" (func $stage (param i64 i64 i64 i64)))
         (import "h" "look" (func $look (param i32 i32)))
+        (import "h" "share" (func $share (param i64 i32 i32 i32)))
         (import "h" "deferred" (func $deferred (param i32 i32 i64)))
         (func (export "f") (local i32)
           (call $after0) (call $unwind) (call $tail) (call $look (i32.const 0) (i32.const 9))
@@ -101,6 +104,8 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
             (call $before0 (i32.sub (i32.const 0) (local.get 0)) (i32.const 0))
             (call $stage (i64.const 1) (i64.const 1) (i64.const 1) (i64.const 1))
             (call $look (i32.const 0) (i32.const 9))
+            (call $share (i64.const 0) (local.get 0) (i32.const 0) (i32.const 8))
+            (call $share (i64.extend_i32_u (local.get 0)) (i32.const 0) (i32.const 9) (i32.const 0))
             (call $deferred (i32.const 0) (i32.const 18) (i64.const -1))
             (br_if 0 (i32.lt_u (local.tee 0 (i32.add (local.get 0) (i32.const 1))) (i32.const 9))))
           (call $after0) (call $unwind) (call $tail)))
@@ -108,7 +113,7 @@ fn a_component_that_was_not_rewritten_calls_hooks_in_vain() {
         (export "attach" (func $attach)) (export "before0" (func $before0))
         (export "after0" (func $after0)) (export "tail" (func $tail))
         (export "unwind" (func $unwind)) (export "stage4" (func $stage))
-        (export "look" (func $look)) (export "deferred" (func $deferred))))))
+        (export "look" (func $look)) (export "share" (func $share)) (export "deferred" (func $deferred))))))
       (func (export "f") (canon lift (core func $i "f"))))"#
     );
     let component = Component::new(&engine, wat).expect("it is a component");
