@@ -133,10 +133,19 @@ pub fn fuzz_component(data: &[u8]) {
         }
     };
     assert!(valid, "an invalid component was accepted");
-    for (expose, step, functions) in [(true, 1, 1), (false, 2, 3), (true, usize::MAX, 1)] {
+    let kept = Some(Events::default());
+    for (expose, switches, events, step, functions) in [
+        (true, false, None, 1, 1),
+        (false, true, None, 2, 3),
+        (true, true, None, usize::MAX, 1),
+        (false, false, kept, 1, 1),
+        (false, true, kept, 2, 2),
+    ] {
         let options = Options {
             expose,
             show_globals: expose,
+            switches,
+            events,
             ..Options::default()
         };
         let probed = |candidate| match candidate {
