@@ -51,6 +51,7 @@ fn profile(plan: &ProfilePlan, progress: &mut Progress) -> Result<i32> {
     let recording = profiler.take();
     progress.clear();
     let guest = || compiled.guest(&file, plan.debug_file.as_deref());
+    let is_below_stack = end.is_failure();
     let status = match end.report(&file.name, plan.quiet, guest) {
         Ok(status) => status,
         Err(error) => {
@@ -73,6 +74,9 @@ fn profile(plan: &ProfilePlan, progress: &mut Progress) -> Result<i32> {
     let partial = partial.map(Partial::stop);
     let saved = plan.output.save(&profile);
     if !plan.quiet {
+        if is_below_stack {
+            terminal::say("");
+        }
         report(plan, &profile, saved.is_ok());
     }
     saved?;

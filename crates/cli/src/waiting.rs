@@ -130,6 +130,11 @@ impl End {
         !matches!(self, Self::Guest(Ending::NotRun(_)))
     }
 
+    /// Tells whether the guest failed, so that its stack is shown.
+    pub(crate) fn is_failure(&self) -> bool {
+        matches!(self, Self::Guest(Ending::Failed(_)))
+    }
+
     /// Says why the guest did not end well, if so, and returns the program's exit
     /// status. When it failed its stack is shown, in terms of what `guest` returns.
     ///
