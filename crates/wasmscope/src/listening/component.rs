@@ -11,6 +11,7 @@
 //! How a component is rewritten is told in `wasmscope-instrument`. What differs from core
 //! modules is how a hook finds out who called it: it is given a store, but no instance.
 
+pub(super) mod allowance;
 mod anchor;
 mod attach;
 mod awaited;

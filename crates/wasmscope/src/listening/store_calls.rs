@@ -82,6 +82,8 @@ pub(super) struct StoreCalls {
     pub(super) kept: Vec<Kept>,
     /// An event that waits for the memory that it is to be heard with.
     pub(super) awaited: Option<Awaited>,
+    /// What the store allows for copies, while that is lifted for such an event.
+    pub(super) allowance: Option<usize>,
 }
 
 impl StoreCalls {
@@ -107,6 +109,7 @@ impl StoreCalls {
             components: Vec::new(),
             kept: Vec::new(),
             awaited: None,
+            allowance: None,
         }
     }
 

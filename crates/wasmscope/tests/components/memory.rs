@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use wasmscope::Listening;
 use wasmscope::listen::{BoxListener, Call, Close, Definition, Value, pair};
 use wasmtime::component::Linker;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, StoreContextMut};
 
 /// Reads the bytes that two values speak of: where they are, and how many.
 fn text(call: &Call<'_>, at: Option<Value>, len: Option<Value>) -> Option<String> {
@@ -93,6 +93,78 @@ fn the_first_memory_is_there_when_it_is_asked_for() {
     let (texts, sizes) = read(false);
     assert!(texts.is_empty(), "{texts:?}");
     assert!(sizes.iter().all(|(_, size)| size.is_none()), "{sizes:?}");
+}
+
+/// The engine counts lists that go to the host, and memories go as such.
+#[test]
+fn a_memory_may_be_larger_than_what_a_store_allows_for_copies() {
+    const ALLOWED: usize = 1 << 17;
+    let heard: Arc<Mutex<Vec<Option<u64>>>> = Arc::default();
+    let sizes = Arc::clone(&heard);
+    let listener = BoxListener::new(pair(
+        move |call: &Call<'_>| {
+            let mut sizes = sizes.lock().expect("nothing panicked here");
+            sizes.push(call.instance().memory_size(0));
+        },
+        |_: &Call<'_>, _: Close<'_>, ()| {},
+    ));
+    let greeted = |definition: &Definition| definition.name.as_deref() == Some("greet");
+    let listening = Listening::builder(move |definition: &Definition| {
+        greeted(definition).then(|| listener.clone())
+    })
+    .component_memory(true)
+    .build();
+    let engine = Engine::default();
+    let text = TEXT.replace(
+        "(memory (export \"memory\") 1)",
+        "(memory (export \"memory\") 40)",
+    );
+    let bytes = wat::parse_str(text).expect("it is text");
+    let guest = listening
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
+    // What the guest is allowed when it calls the host itself.
+    let mut api = linker.instance("local:test/host@1.2.3").expect("free");
+    api.func_wrap(
+        "say",
+        |mut store: StoreContextMut<'_, Vec<usize>>, (what, _): (String, bool)| {
+            let allowed = store.hostcall_fuel();
+            store.data_mut().push(allowed);
+            Ok((what,))
+        },
+    )
+    .expect("free");
+    let mut store = Store::new(&engine, Vec::new());
+    store.set_hostcall_fuel(ALLOWED);
+    let instance = linker
+        .instantiate(&mut store, guest.component())
+        .expect("it links");
+    let api = instance.get_export_index(&mut store, None, "local:test/api@1.2.3");
+    let greet = instance.get_export_index(&mut store, api.as_ref(), "greet");
+    let greet = instance
+        .get_typed_func::<(&str,), (String,)>(&mut store, greet.expect("it is there"))
+        .expect("it is of this type");
+    for _ in 0..2 {
+        greet.call(&mut store, ("Ada",)).expect("it runs");
+    }
+    assert_eq!(*store.data(), [ALLOWED; 2]);
+    assert_eq!(store.hostcall_fuel(), ALLOWED);
+    let heard = heard.lock().expect("nothing panicked here");
+    assert!(heard.len() >= 2, "{heard:?}");
+    assert!(
+        heard.iter().all(|size| *size == Some(40 << 16)),
+        "{heard:?}"
+    );
+    drop(heard);
+    // The guest's own lists are held against it as before.
+    let long = "a".repeat(ALLOWED);
+    greet
+        .call(&mut store, (&long,))
+        .expect_err("the guest passes on more than it may");
 }
 
 /// A module with several memories and globals of every kind, some of them another's. `step`

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "reads the guest's frames and the store's calls")]
 
+use super::allowance;
 use super::anchor::Anchor;
 use super::attach::{attach, share};
 use super::awaited::{self, Awaited, Told};
@@ -88,7 +89,7 @@ pub(super) fn define<T: 'static>(
     )?;
     instance.func_wrap(
         "look",
-        |store: StoreContextMut<'_, T>, (memory,): (WasmList<u8>,)| {
+        |mut store: StoreContextMut<'_, T>, (memory,): (WasmList<u8>,)| {
             // The memory is borrowed from the store for as long as listeners read it, and
             // nothing else of the store is asked for meanwhile.
             let key = StoreKey::of(&store);
@@ -100,6 +101,7 @@ pub(super) fn define<T: 'static>(
                     awaited::tell_awaited(calls, memory, &OutOfReach);
                 });
             }
+            allowance::settle(store.as_context_mut());
             Ok(())
         },
     )?;
@@ -148,8 +150,9 @@ fn add<T: 'static>(
 }
 
 /// Tells the event of the function that called the function that called this hook.
-fn event<T: 'static>(store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
-    at_hook(store, |calls, mut callers, reach| {
+fn event<T: 'static>(mut store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
+    let mut settles = false;
+    at_hook(store.as_context_mut(), |calls, mut callers, reach| {
         let entry = callers.entry();
         if callers.advance() {
             // SAFETY: a live frame, as it is its callee's; its own place is not known, as with
@@ -157,7 +160,11 @@ fn event<T: 'static>(store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
             let callers = unsafe { Callers::of(callers.frame, entry) };
             awaited::tell(calls, told, callers, words, reach);
         }
+        settles = calls.awaited.is_some() || calls.allowance.is_some();
     });
+    if settles {
+        allowance::settle(store);
+    }
 }
 
 fn deferred<T: 'static>(store: StoreContextMut<'_, T>, records: &[u8], lost: u64) {
