@@ -2,11 +2,12 @@
 
 use crate::engines::configs;
 use crate::switches::{TEXT, pool};
+use crate::tasks::{self, join};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use wasmscope::listen::{BoxListener, Call, Cause, Definition, InstanceId, Listener, Values};
 use wasmscope::{Batch, Error, EventKind, EventStream, Listening, Taken};
-use wasmtime::component::{Component, Instance, Linker};
+use wasmtime::component::{Accessor, Component, Instance, Linker, TypedFunc};
 use wasmtime::{Config, Engine, Store, StoreContextMut};
 
 /// What each instance did, in its order.
@@ -340,4 +341,93 @@ fn what_is_no_longer_known_is_counted_as_lost() {
     // What does not fill a buffer is never told.
     let lost = usize::try_from(kept.lost()).expect("it is not so much");
     assert!(lost > 0 && lost.is_multiple_of(PAGE), "{lost}");
+}
+
+/// Runs tasks of so many instances of one store, which wait for each other's turns.
+async fn run_tasks(
+    mut linker: Linker<()>,
+    component: &Component,
+    instances: u32,
+    guard: impl AsyncFnOnce(&mut Store<()>, Tasks) -> wasmtime::Result<()>,
+) {
+    linker
+        .root()
+        .func_wrap_concurrent("pause", |_: &Accessor<()>, (task, left): (u32, u32)| {
+            Box::pin(async move {
+                for _ in 0..(task + left) % 3 + 1 {
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
+            })
+        })
+        .expect("free");
+    let mut store = Store::new(component.engine(), ());
+    let mut tasks = Vec::new();
+    for _ in 0..instances {
+        let instance = linker.instantiate_async(&mut store, component).await;
+        let instance = instance.expect("it links");
+        tasks.push(
+            instance
+                .get_typed_func(&mut store, "run")
+                .expect("it is there"),
+        );
+    }
+    guard(&mut store, tasks).await.expect("all return");
+}
+
+type Tasks = Vec<TypedFunc<(u32, u32), (u32,)>>;
+
+/// How deep each task goes.
+const DEPTHS: [u32; 6] = [10, 300, 11, 1, 120, 40];
+
+async fn take_turns(store: &mut Store<()>, tasks: Tasks) -> wasmtime::Result<()> {
+    let all = store.run_concurrent(async move |accessor| {
+        let calls = (0..).zip(&tasks).zip(DEPTHS);
+        let calls =
+            calls.map(|((task, run), left)| Box::pin(run.call_concurrent(accessor, (task, left))));
+        join(calls.collect()).await
+    });
+    let results: wasmtime::Result<Vec<_>> = all.await?.into_iter().collect();
+    assert!(results?.into_iter().eq(DEPTHS.map(|left| (left,))));
+    Ok(())
+}
+
+#[tokio::test]
+async fn events_of_tasks_that_take_turns_stay_with_their_instances() {
+    let engine = Engine::default();
+    let bytes = wat::parse_str(tasks::TEXT).expect("it is text");
+
+    let record = Record::default();
+    let kept = record.stream(|_| Taken::All);
+    let guest = kept
+        .compile_component(&engine, &bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    kept.add_to_component_linker(&mut linker).expect("free");
+    let guard = async |store: &mut Store<()>, tasks| {
+        kept.guard_async(store, async |store| take_turns(store, tasks).await)
+            .await
+    };
+    run_tasks(linker, guest.component(), DEPTHS.len() as u32, guard).await;
+    assert_eq!(kept.lost(), 0);
+
+    let reference = Record::default();
+    let listener = BoxListener::new(Reference(reference.clone()));
+    let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
+    let guest = listening
+        .compile_component(&engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
+    let guard = async |store: &mut Store<()>, tasks| {
+        listening
+            .guard_async(store, async |store| take_turns(store, tasks).await)
+            .await
+    };
+    run_tasks(linker, guest.component(), DEPTHS.len() as u32, guard).await;
+
+    assert!(record.len() > 1_000);
+    assert_eq!(record.sorted(), reference.sorted());
 }

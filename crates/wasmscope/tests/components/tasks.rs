@@ -7,7 +7,7 @@ use wasmscope::{LabelValue, Labels, Listening, TaskLabels};
 use wasmtime::component::{Accessor, Instance, Linker};
 use wasmtime::{Config, Engine, Result, Store};
 
-const TEXT: &str = r#"(component
+pub(crate) const TEXT: &str = r#"(component
   (import "pause" (func $pause async (param "task" u32) (param "left" u32)))
   (core func $pause (canon lower (func $pause)))
   (core module $m
