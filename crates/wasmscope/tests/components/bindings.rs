@@ -1,9 +1,10 @@
 //! What core modules import is told once, by whatever name they import it.
 
+use crate::compiled::compiled;
 use crate::ledger::Ledger;
 use wasmscope::Listening;
 use wasmscope::listen::{BoxListener, Definition};
-use wasmtime::component::{Linker, Val};
+use wasmtime::component::Val;
 use wasmtime::{Engine, Store, StoreContextMut};
 
 /// Listens to what `wanted` says, runs `run` of a component whose import `tick` counts, and
@@ -14,14 +15,7 @@ fn run(text: &str, wanted: fn(&Definition) -> bool) -> (Vec<String>, u32) {
     let listener = BoxListener::new(ledger.clone());
     let listening =
         Listening::new(move |function: &Definition| wanted(function).then(|| listener.clone()));
-    let bytes = wat::parse_str(text).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, &engine, text);
     let tick = |mut store: StoreContextMut<'_, u32>, (by,): (u32,)| {
         *store.data_mut() += 1;
         Ok((by + 1,))

@@ -1,11 +1,12 @@
 //! When calls end without returning: traps, errors, exits, futures that are dropped.
 
+use crate::compiled::compiled;
 use crate::ledger::Ledger;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Poll;
 use wasmscope::Listening;
-use wasmtime::component::{Instance, Linker};
+use wasmtime::component::Instance;
 use wasmtime::{CallHook, Config, Engine, Result, Store, StoreContextMut};
 
 const TEXT: &str = r#"(component
@@ -47,14 +48,7 @@ impl Guest {
         let ledger = Ledger::writing();
         let exit = |error: &wasmtime::Error| error.downcast_ref::<Exit>().map(|exit| exit.0);
         let listening = ledger.builder().exit_status(exit).build();
-        let bytes = wat::parse_str(TEXT).expect("it is text");
-        let guest = listening
-            .compile_component(&engine, bytes)
-            .expect("it is a component");
-        let mut linker = Linker::new(&engine);
-        listening
-            .add_to_component_linker(&mut linker)
-            .expect("free");
+        let (guest, mut linker) = compiled(&listening, &engine, TEXT);
         let fails = |how: u32| match how {
             ERROR => Err(wasmtime::Error::msg("no such thing")),
             EXIT => Err(wasmtime::Error::new(Exit(7))),
@@ -214,14 +208,7 @@ fn exceptions_close_what_they_pass_through() {
     let engine = Engine::default();
     let ledger = Ledger::writing();
     let listening = ledger.listening();
-    let bytes = wat::parse_str(THROWS).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, linker) = compiled(&listening, &engine, THROWS);
     let mut store = Store::new(&engine, ());
     let instance = linker
         .instantiate(&mut store, guest.component())

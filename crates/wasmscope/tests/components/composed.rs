@@ -1,5 +1,6 @@
 //! Components in components, and resources.
 
+use crate::compiled::compiled;
 use crate::ledger::Ledger;
 use std::sync::Arc;
 use wasmtime::component::{Linker, Resource, ResourceType, Val};
@@ -28,14 +29,7 @@ fn components_in_components() {
     let engine = Engine::default();
     let ledger = Ledger::writing();
     let listening = ledger.listening();
-    let bytes = wat::parse_str(NESTED).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, &engine, NESTED);
     let tick = |mut store: StoreContextMut<'_, u32>, (): ()| {
         *store.data_mut() += 1;
         Ok((*store.data(),))
@@ -96,14 +90,7 @@ fn resources_and_their_destructors() {
     let engine = Engine::default();
     let ledger = Ledger::writing();
     let listening = ledger.listening();
-    let bytes = wat::parse_str(RESOURCES).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, &engine, RESOURCES);
     let mut root = linker.root();
     let dropped = |mut store: StoreContextMut<'_, u32>, _| {
         *store.data_mut() += 1;
@@ -181,14 +168,7 @@ fn resources_go_by_the_names_that_their_component_gives_them() {
     let engine = Engine::default();
     let ledger = Ledger::writing();
     let listening = ledger.listening();
-    let bytes = wat::parse_str(NAMED).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, &engine, NAMED);
     let mut root = linker.root();
     root.resource("thing", ResourceType::host::<Thing>(), |_, _| Ok(()))
         .expect("free");

@@ -1,10 +1,11 @@
 //! Events of functions that may not call out, where no event of the component follows.
 
+use crate::compiled::compiled;
 use crate::engines::configs;
 use crate::ledger::Ledger;
 use crate::strings::{TEXT, cleaning, greeting, host};
 use wasmscope::{ListenedComponent, Listening};
-use wasmtime::component::{Instance, Linker, TypedFunc};
+use wasmtime::component::{Instance, TypedFunc};
 use wasmtime::{CallHook, Config, Engine, PoolingAllocationConfig, Result, Store};
 
 type Greet = TypedFunc<(&'static str,), (String,)>;
@@ -22,14 +23,7 @@ impl Guest {
         let engine = Engine::new(config).expect("it is a configuration");
         let ledger = Ledger::writing();
         let listening = ledger.listening();
-        let bytes = wat::parse_str(text).expect("it is text");
-        let component = listening
-            .compile_component(&engine, bytes)
-            .expect("it is a component");
-        let mut linker = Linker::new(&engine);
-        listening
-            .add_to_component_linker(&mut linker)
-            .expect("free");
+        let (component, mut linker) = compiled(&listening, &engine, text);
         host(&mut linker);
         let mut store = Store::new(&engine, ());
         let instance = if asynchronous {

@@ -1,5 +1,6 @@
 //! Streams of the events of components, beside what a listener hears of the same guests.
 
+use crate::compiled::compiled;
 use crate::engines::configs;
 use crate::switches::{TEXT, pool};
 use crate::tasks::{self, join};
@@ -126,14 +127,7 @@ fn listen(engine: &Engine, text: &str, times: u32) -> Record {
     let record = Record::default();
     let listener = BoxListener::new(Reference(record.clone()));
     let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
-    let bytes = wat::parse_str(text).expect("it is text");
-    let guest = listening
-        .compile_component(engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, engine, text);
     let (mut store, instance) = instantiate(&mut linker, guest.component()).expect("it links");
     let _ = listening.guard(&mut store, |store| run(store, instance, times));
     drop(store);

@@ -2,6 +2,7 @@
 
 mod bindings;
 mod closes;
+mod compiled;
 mod composed;
 mod deferred;
 mod engines;

@@ -1,10 +1,10 @@
 //! Reading the memory of instances within components.
 
+use crate::compiled::compiled;
 use crate::strings::{TEXT, host};
 use std::sync::{Arc, Mutex};
 use wasmscope::Listening;
 use wasmscope::listen::{BoxListener, Call, Close, Definition, Value, pair};
-use wasmtime::component::Linker;
 use wasmtime::{Engine, Store, StoreContextMut};
 
 /// Reads the bytes that two values speak of: where they are, and how many.
@@ -54,14 +54,7 @@ fn read(component_memory: bool) -> Read {
         .component_memory(component_memory)
         .build();
     let engine = Engine::default();
-    let bytes = wat::parse_str(TEXT).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, &engine, TEXT);
     host(&mut linker);
     let mut store = Store::new(&engine, ());
     let instance = linker
@@ -119,14 +112,7 @@ fn a_memory_may_be_larger_than_what_a_store_allows_for_copies() {
         "(memory (export \"memory\") 1)",
         "(memory (export \"memory\") 40)",
     );
-    let bytes = wat::parse_str(text).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, &engine, &text);
     // What the guest is allowed when it calls the host itself.
     let mut api = linker.instance("local:test/host@1.2.3").expect("free");
     api.func_wrap(
@@ -249,14 +235,7 @@ fn seen(memory: bool, globals: bool) -> Vec<Seen> {
     .component_globals(globals)
     .build();
     let engine = Engine::default();
-    let bytes = wat::parse_str(SEVERAL).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, linker) = compiled(&listening, &engine, SEVERAL);
     let mut store = Store::new(&engine, ());
     let instance = linker
         .instantiate(&mut store, guest.component())

@@ -1,5 +1,6 @@
 //! Strings in and out: what is told where, `realloc` and `post-return` included.
 
+use crate::compiled::compiled;
 use crate::engines::configs;
 use crate::ledger::Ledger;
 use wasmtime::component::Linker;
@@ -186,14 +187,7 @@ fn one_component_in_stores_on_many_threads() {
     let engine = Engine::new(&config).expect("it is a configuration");
     let ledger = Ledger::default();
     let listening = ledger.listening();
-    let bytes = wat::parse_str(TEXT).expect("it is text");
-    let guest = listening
-        .compile_component(&engine, bytes)
-        .expect("it is a component");
-    let mut linker = Linker::new(&engine);
-    listening
-        .add_to_component_linker(&mut linker)
-        .expect("free");
+    let (guest, mut linker) = compiled(&listening, &engine, TEXT);
     host(&mut linker);
     let greet_twice = || -> wasmtime::Result<()> {
         let mut store = Store::new(&engine, ());

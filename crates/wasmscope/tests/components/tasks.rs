@@ -1,5 +1,6 @@
 //! Tasks that take turns on fibers of one store.
 
+use crate::compiled::compiled;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use wasmscope::listen::{BoxListener, Call, Cause, Definition, Listener, TaskId, Value, Values};
@@ -134,14 +135,7 @@ impl Guest {
         let engine = Engine::default();
         let tasks = Tasks::default();
         let listening = tasks.listening();
-        let bytes = wat::parse_str(TEXT).expect("it is text");
-        let guest = listening
-            .compile_component(&engine, bytes)
-            .expect("it is a component");
-        let mut linker = Linker::new(&engine);
-        listening
-            .add_to_component_linker(&mut linker)
-            .expect("free");
+        let (guest, mut linker) = compiled(&listening, &engine, TEXT);
         linker
             .root()
             .func_wrap_concurrent("pause", |_: &Accessor<()>, (task, left): (u32, u32)| {
