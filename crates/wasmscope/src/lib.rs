@@ -42,6 +42,7 @@ mod error;
 mod failure;
 mod fibers;
 mod guest;
+mod guests;
 mod host_calls;
 mod host_names;
 mod labels;

@@ -4,12 +4,13 @@ use crate::code::Code;
 use crate::collector::{Collector, Limits};
 use crate::error::Error;
 use crate::guest::Guest;
+use crate::guests::Guests;
 use crate::host_calls::HostCalls;
 use crate::memory_track::MemoryTrack;
 use crate::recording::Recording;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use wasmscope_profile::Profile;
 use wasmscope_sample::{
@@ -127,15 +128,8 @@ struct Inner {
     clock: Clock,
     interval: Duration,
     window: Mutex<Window>,
-    /// Registered guests by where their text starts.
-    guests: Mutex<HashMap<u64, Known>>,
+    guests: Mutex<Guests>,
     sampler: Arc<Sampler<Collector>>,
-}
-
-/// A registered guest, or one whose last registration is being dropped.
-struct Known {
-    code: Arc<Code>,
-    registered: Weak<Registered>,
 }
 
 /// The stretch of time that the next recording will cover.
@@ -190,43 +184,27 @@ impl Profiler {
             return Err(Error::Pulley { guest: guest.name });
         }
         let (code, windows) = Code::prepare(guest)?;
-        let start = code.range.start().0;
         let name = code.name();
         let mut guests = lock(&self.inner.guests);
-        let known = guests.get(&start);
-        if let Some(registered) = known.and_then(|known| known.registered.upgrade()) {
-            if registered.code.hidden != code.hidden {
-                let known = registered.code.name();
-                return Err(Error::Hidden { guest: name, known });
+        let code = match guests.again(&code)? {
+            Some(known) => known,
+            None => {
+                let code = Arc::new(code);
+                self.inner.sampler.sink().add_code(code.clone());
+                if let Err(error) = self.inner.sampler.add_code(code.range, windows) {
+                    self.inner.sampler.sink_undrained().forget_code(&code);
+                    return Err(error.into());
+                }
+                guests.add(code.clone());
+                code
             }
-            registered.code.add_name(&name);
-            return Ok(Registration {
-                _registered: registered,
-                name,
-            });
-        }
-        // Its last registration may be being dropped, on another thread that waits
-        // for us: then we do that one's work.
-        if let Some(dropped) = known.map(|known| known.code.clone()) {
-            self.inner.unregister(&mut guests, &dropped);
-        }
-        let code = Arc::new(code);
-        self.inner.sampler.sink().add_code(code.clone());
-        if let Err(error) = self.inner.sampler.add_code(code.range, windows) {
-            self.inner.sampler.sink_undrained().forget_code(&code);
-            return Err(error.into());
-        }
-        let registered = Arc::new(Registered {
-            code: code.clone(),
-            profiler: self.inner.clone(),
-        });
-        let known = Known {
-            code,
-            registered: Arc::downgrade(&registered),
         };
-        guests.insert(start, known);
+        let registered = Registered {
+            code,
+            profiler: self.inner.clone(),
+        };
         Ok(Registration {
-            _registered: registered,
+            _registered: Arc::new(registered),
             name,
         })
     }
@@ -427,29 +405,18 @@ struct Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        let (code, sampler) = (&self.code, &self.profiler.sampler);
         let mut guests = lock(&self.profiler.guests);
-        self.profiler.unregister(&mut guests, &self.code);
-    }
-}
-
-impl Inner {
-    /// Lets go of a guest's code, unless that was done already.
-    fn unregister(&self, guests: &mut HashMap<u64, Known>, code: &Arc<Code>) {
-        let start = code.range.start().0;
-        if guests
-            .get(&start)
-            .is_none_or(|known| !Arc::ptr_eq(&known.code, code))
-        {
+        if !guests.remove(code) {
             return;
         }
-        guests.remove(&start);
         // In this order: first no new samples, then all old ones, then forget. What
         // the samples so far need of it is computed while nobody waits; it takes long.
-        self.sampler.remove_code(code.range);
-        let forgotten = self.sampler.sink().forget_code(code);
+        sampler.remove_code(code.range);
+        let forgotten = sampler.sink().forget_code(code);
         if let Some((id, places)) = forgotten {
             let frozen = code.frozen(&places);
-            self.sampler.sink_undrained().replace_code(id, code, frozen);
+            sampler.sink_undrained().replace_code(id, code, frozen);
         }
     }
 }

@@ -154,6 +154,42 @@ fn registering_the_same_module_again_and_again_never_fails() {
     let _ = check_names(&profiler.take_profile());
 }
 
+/// Code is hidden in all its registrations or in none. Who is refused may meet the last drop of
+/// the registration that stood against it.
+#[test]
+fn contradicting_registrations_are_refused_and_leave_nothing_behind() {
+    let engine = Engine::default();
+    let module = Module::new(&engine, text("same")).unwrap();
+    let profiler = Profiler::builder().start().unwrap();
+    let guest = |is_hidden: bool| match Guest::module("same", &module) {
+        guest if is_hidden => guest.hidden(),
+        guest => guest,
+    };
+    for is_hidden in [false, true] {
+        let known = profiler.register(guest(is_hidden)).unwrap();
+        let refused = profiler.register(guest(!is_hidden));
+        assert!(matches!(refused, Err(Error::Hidden { .. })));
+        drop(known);
+    }
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let (guest, profiler) = (&guest, &profiler);
+            scope.spawn(move || {
+                for _ in 0..5000 {
+                    match profiler.register(guest(thread % 2 == 0)) {
+                        Ok(registration) => drop(registration),
+                        Err(Error::Hidden { .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+        }
+    });
+    for is_hidden in [false, true] {
+        drop(profiler.register(guest(is_hidden)).unwrap());
+    }
+}
+
 #[test]
 fn a_guest_that_runs_may_be_registered_and_unregistered() {
     let engine = Engine::default();

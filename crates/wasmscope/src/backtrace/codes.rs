@@ -94,12 +94,6 @@ impl Codes {
         let mut known = self.known.iter();
         Some(known.find(|known| Arc::ptr_eq(&known.code, code))?.id)
     }
-
-    /// Returns the guest whose code begins at an address.
-    pub(super) fn starting_at(&self, start: HostPc) -> Option<&Arc<Code>> {
-        let mut known = self.known.iter().map(|known| &known.code);
-        known.find(|code| code.range.start() == start)
-    }
 }
 
 impl fmt::Debug for Codes {

@@ -8,13 +8,12 @@ use super::stack::{Backtrace, BacktraceEnd};
 use super::store;
 use super::thread::{self, is_supported};
 use crate::code::Code;
+use crate::guests::Guests;
 use crate::{Error, Guest, HostFrames};
-use std::collections::HashMap;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use wasmscope_address::HostPc;
 use wasmscope_sample::{OwnCapture, Visit};
 use wasmtime::AsContextMut;
 
@@ -87,9 +86,9 @@ pub(crate) trait Follower: Send + Sync {
 
 /// The guests that are registered.
 struct Registered {
+    guests: Guests,
+    /// The same, as walks have them.
     codes: Arc<Codes>,
-    /// How often each is, by the address of its code.
-    times: HashMap<HostPc, usize>,
 }
 
 /// A guest that a [`Walker`] knows, until this is dropped.
@@ -136,8 +135,8 @@ impl WalkerBuilder {
                 shown: self.shown,
                 generation: AtomicU64::new(codes.generation),
                 codes: Mutex::new(Registered {
+                    guests: Guests::default(),
                     codes: Arc::new(codes),
-                    times: HashMap::new(),
                 }),
                 names: Mutex::new(Names::new()),
                 followers: Mutex::default(),
@@ -181,29 +180,18 @@ impl Walker {
         }
         let (code, windows) = Code::prepare(guest)?;
         let mut registered = lock(&self.shared.codes);
-        let codes = Arc::clone(&registered.codes);
-        let code = match codes.starting_at(code.range.start()) {
-            Some(known) if known.hidden != code.hidden => {
-                return Err(Error::Hidden {
-                    guest: code.name(),
-                    known: known.name(),
-                });
-            }
-            Some(known) => {
-                known.add_name(&code.name());
-                Arc::clone(known)
-            }
+        let code = match registered.guests.again(&code)? {
+            Some(known) => known,
             None => {
                 let guest = code.name();
                 let code = Arc::new(code);
-                let more = codes
-                    .with(Arc::clone(&code), windows)
-                    .ok_or(Error::Text { guest })?;
+                let more = registered.codes.with(Arc::clone(&code), windows);
+                let more = more.ok_or(Error::Text { guest })?;
+                registered.guests.add(Arc::clone(&code));
                 self.shared.publish(&mut registered, more);
                 code
             }
         };
-        *registered.times.entry(code.range.start()).or_default() += 1;
         Ok(WalkedGuest {
             shared: Arc::clone(&self.shared),
             code,
@@ -394,14 +382,9 @@ impl WalkedGuest {
 impl Drop for WalkedGuest {
     fn drop(&mut self) {
         let mut registered = lock(&self.shared.codes);
-        let start = self.code.range.start();
-        if let Some(times) = registered.times.get_mut(&start) {
-            *times = times.saturating_sub(1);
-            if *times > 0 {
-                return;
-            }
+        if !registered.guests.remove(&self.code) {
+            return;
         }
-        registered.times.remove(&start);
         let id = registered.codes.id_of(&self.code);
         let fewer = registered.codes.without(&self.code);
         self.shared.publish(&mut registered, fewer);

@@ -5,6 +5,7 @@ use super::passed::{self, Passed};
 use super::recorded::{self, Recorded};
 use super::{Extent, Failure, FailureCause};
 use crate::code::Code;
+use crate::guests::Guests;
 use crate::{Error, Frame, Guest};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -46,8 +47,7 @@ use wasmtime::{FrameInfo, ThrownException, Trap, WasmBacktrace};
 /// clone; clones know the same guests.
 #[derive(Clone, Default)]
 pub struct Explainer {
-    /// By the address of their text.
-    codes: Arc<Mutex<Vec<Arc<Code>>>>,
+    guests: Arc<Mutex<Guests>>,
 }
 
 /// A guest that an [`Explainer`] knows, until this is dropped.
@@ -73,10 +73,8 @@ impl Explainer {
     /// has no usable address.
     pub fn register(&self, guest: Guest) -> Result<ExplainedGuest, Error> {
         let code = Arc::new(Code::check(guest)?);
-        let mut codes = self.codes();
-        let at = codes.partition_point(|other| other.range.start() <= code.range.start());
-        codes.insert(at, Arc::clone(&code));
-        drop(codes);
+        // By itself: the same code may be hidden, or have other bytes, in another registration.
+        self.guests().add(Arc::clone(&code));
         Ok(ExplainedGuest {
             explainer: self.clone(),
             code,
@@ -84,13 +82,12 @@ impl Explainer {
     }
 
     /// Returns the guests that it knows, sorted by the address of their text.
-    #[cfg(feature = "coredump")]
     pub(crate) fn known(&self) -> Vec<Arc<Code>> {
-        self.codes().clone()
+        self.guests().codes()
     }
 
-    fn codes(&self) -> MutexGuard<'_, Vec<Arc<Code>>> {
-        self.codes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn guests(&self) -> MutexGuard<'_, Guests> {
+        self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says why a guest failed, and where.
@@ -172,7 +169,7 @@ impl Explainer {
     /// Returns the guests that it knows, and those of frames that nobody registered: they have
     /// names at least.
     fn codes_of<'a>(&self, frames: impl IntoIterator<Item = &'a FrameInfo>) -> Vec<Arc<Code>> {
-        let mut codes = self.codes().clone();
+        let mut codes = self.known();
         for frame in frames {
             let text = HostPc(frame.module().text().as_ptr() as u64);
             let at = codes.partition_point(|code| code.range.start() < text);
@@ -188,15 +185,15 @@ impl Explainer {
 
 impl Drop for ExplainedGuest {
     fn drop(&mut self) {
-        let mut codes = self.explainer.codes();
-        codes.retain(|code| !Arc::ptr_eq(code, &self.code));
+        self.explainer.guests().remove(&self.code);
     }
 }
 
 impl fmt::Debug for Explainer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let codes = self.codes();
-        f.debug_struct("Explainer").field("codes", &*codes).finish()
+        f.debug_struct("Explainer")
+            .field("codes", &self.known())
+            .finish()
     }
 }
 
