@@ -58,6 +58,7 @@ mod added;
 mod bindings;
 mod canonical;
 mod core;
+mod core_type;
 pub mod deferred;
 mod function;
 pub mod interface;

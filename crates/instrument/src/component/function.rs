@@ -3,7 +3,7 @@
 use wasmparser::ValType;
 use wasmparser::component_types::{ComponentFuncTypeId, ComponentValType};
 
-use super::added::CoreType;
+use super::core_type::CoreType;
 
 /// A function that a component lifts or lowers, or `task.return`.
 #[derive(Clone, Debug)]

@@ -141,11 +141,6 @@ impl Import {
     /// All that a module of hooks calls where events are kept.
     pub(super) const FLUSHING: [Self; 2] = [Self::Attach, Self::Flush];
 
-    /// Returns how many a module of hooks calls.
-    pub(super) fn count() -> u32 {
-        hooks().len() as u32 + 5
-    }
-
     /// Returns its place among those that a module of hooks calls.
     pub(super) fn index(self) -> u32 {
         let hooks = hooks().len() as u32;

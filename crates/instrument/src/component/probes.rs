@@ -271,13 +271,13 @@ impl Writer<'_, '_> {
         let mut others = 0;
         let mut first = out.added.events_memory;
         for (n, (index, memory, _)) in memories.iter().enumerate() {
-            shown.push((added::nth(name::MEMORY, n), ExportKind::Memory, *memory));
+            shown.push((name::nth(name::MEMORY, n), ExportKind::Memory, *memory));
             if *index == 0 {
                 first = *memory;
                 continue;
             }
             let show = self.lower(out, out.added.memory, *memory);
-            shown.push((added::nth(name::LOOK, others), ExportKind::Func, show));
+            shown.push((name::nth(name::LOOK, others), ExportKind::Func, show));
             others += 1;
         }
         let look = self.lower(out, out.added.look, first);

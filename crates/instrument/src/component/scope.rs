@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use wasmparser::{ComponentExternalKind, MemoryType};
 
-use super::added::CoreType;
 use super::core::Core;
+use super::core_type::CoreType;
 
 /// One component: the outermost, or one nested in it.
 #[derive(Debug, Default)]
@@ -75,6 +75,18 @@ impl<'a> Scope<'a> {
                 (interface, Some(name))
             }
             _ => (None, None),
+        }
+    }
+
+    /// Adds what exporting something adds to its index space.
+    pub(super) fn copy(&mut self, kind: ComponentExternalKind, index: u32) {
+        let index = index as usize;
+        match kind {
+            ComponentExternalKind::Module => self.modules.push(self.modules[index]),
+            ComponentExternalKind::Component => self.components.push(self.components[index]),
+            ComponentExternalKind::Func => self.functions.push(self.functions[index]),
+            ComponentExternalKind::Instance => self.instances.push(self.instances[index].clone()),
+            ComponentExternalKind::Value | ComponentExternalKind::Type => {}
         }
     }
 }

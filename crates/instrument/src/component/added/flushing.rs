@@ -1,11 +1,11 @@
 //! The module of hooks for modules that keep their events.
 
-use wasm_encoder::{
-    BlockType, CodeSection, ConstExpr, EntityType, ExportKind, ExportSection, Function,
-    FunctionSection, GlobalSection, ImportSection, Module, StartSection, TypeSection, ValType,
-};
+use wasm_encoder::{BlockType, ConstExpr, ExportKind, Function, ValType};
 
-use super::{MEMORY_TYPE, NUMBER_TYPE, at, load_state, name};
+use super::builder::Builder;
+use super::events::NUMBER_TYPE;
+use super::memory::{MEMORY_TYPE, at, load_state};
+use super::name;
 use crate::component::deferred::{MEMORY, QUIET};
 use crate::component::interface::{INSTANTIATIONS, Import, losses_at};
 use crate::hooks::{Hook, UNATTACHED};
@@ -22,43 +22,21 @@ const COUNT: u32 = size_of::<u64>() as u32;
 
 /// Makes it for modules that were rewritten with this suffix.
 pub(in crate::component) fn flushing(key: u64, suffix: &str) -> Vec<u8> {
-    let mut types = TypeSection::new();
-    let mut imports = ImportSection::new();
+    let mut module = Builder::default();
     for import in Import::FLUSHING {
-        let (params, results) = import.lowered();
-        let ty = EntityType::Function(types.len());
-        types.ty().function(params, results);
-        imports.import(name::HOST, &import.name(), ty);
+        module.import_lowered(import);
     }
-    let nothing = types.len();
-    types.ty().function([], []);
-    types.ty().function([ValType::I32], []);
-    imports
-        .import(name::EVENTS, name::NEXT, NUMBER_TYPE)
-        .import(name::EVENTS, name::MEMORY, MEMORY_TYPE);
-    let mut globals = GlobalSection::new();
-    globals.global(NUMBER_TYPE, &ConstExpr::i32_const(UNATTACHED));
-    globals.global(NUMBER_TYPE, &ConstExpr::i32_const(0));
-    let first = Import::FLUSHING.len() as u32;
-    let mut functions = FunctionSection::new();
-    functions.function(nothing).function(nothing + 1);
-    let mut code = CodeSection::new();
-    code.function(&attach_body(key)).function(&flush_body());
-    let mut exports = ExportSection::new();
-    exports
-        .export(name::NUMBER, ExportKind::Global, global::NUMBER)
-        .export(&Hook::Flush.import(suffix), ExportKind::Func, first + 1);
-    let mut module = Module::new();
-    module
-        .section(&types)
-        .section(&imports)
-        .section(&functions)
-        .section(&globals)
-        .section(&exports)
-        .section(&StartSection {
-            function_index: first,
-        })
-        .section(&code);
+    let nothing = module.ty([], []);
+    let of_probe = module.ty([ValType::I32], []);
+    module.import(name::EVENTS, name::NEXT, NUMBER_TYPE);
+    module.import(name::EVENTS, name::MEMORY, MEMORY_TYPE);
+    module.global(NUMBER_TYPE, &ConstExpr::i32_const(UNATTACHED));
+    module.global(NUMBER_TYPE, &ConstExpr::i32_const(0));
+    let attach = module.function(nothing, &attach_body(key));
+    let flush = module.function(of_probe, &flush_body());
+    module.start(attach);
+    module.export(name::NUMBER, ExportKind::Global, global::NUMBER);
+    module.export(&Hook::Flush.import(suffix), ExportKind::Func, flush);
     module.finish()
 }
 

@@ -1,48 +1,30 @@
 //! The module that tells the host where a memory is.
 
-use wasm_encoder::{
-    CodeSection, EntityType, Function, FunctionSection, ImportSection, Module, StartSection,
-    TypeSection,
-};
+use wasm_encoder::{EntityType, Function};
 
-use super::{NUMBER_TYPE, name};
+use super::builder::Builder;
+use super::events::NUMBER_TYPE;
+use super::name;
 use crate::component::interface::Import;
 
 /// Makes it: the host is told as soon as it is instantiated.
 pub(in crate::component) fn share(key: u64) -> Vec<u8> {
-    const NUMBER: u32 = 0;
-    const SHARE: u32 = 0;
-    const TELL: u32 = 1;
     /// As many bytes as the host is shown.
     const SHOWN: i32 = 8;
-    let mut types = TypeSection::new();
-    let (params, results) = Import::Share.lowered();
-    types.ty().function(params, results);
-    types.ty().function([], []);
-    let mut imports = ImportSection::new();
-    imports
-        .import(name::HOST, name::SHARE, EntityType::Function(0))
-        .import(name::HOOKS, name::NUMBER, NUMBER_TYPE);
-    let mut functions = FunctionSection::new();
-    functions.function(1);
+    let mut module = Builder::default();
+    let share = module.lowered(Import::Share);
+    let nothing = module.ty([], []);
+    let share = module.import(name::HOST, name::SHARE, EntityType::Function(share));
+    let number = module.import(name::HOOKS, name::NUMBER, NUMBER_TYPE);
     let mut body = Function::new([]);
     body.instructions()
         .i64_const(key.cast_signed())
-        .global_get(NUMBER)
+        .global_get(number)
         .i32_const(0)
         .i32_const(SHOWN)
-        .call(SHARE)
+        .call(share)
         .end();
-    let mut code = CodeSection::new();
-    code.function(&body);
-    let mut module = Module::new();
-    module
-        .section(&types)
-        .section(&imports)
-        .section(&functions)
-        .section(&StartSection {
-            function_index: TELL,
-        })
-        .section(&code);
+    let tell = module.function(nothing, &body);
+    module.start(tell);
     module.finish()
 }
