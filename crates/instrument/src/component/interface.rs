@@ -8,8 +8,8 @@
 //! | `after0` to `after4`, `stage4`, `tail`, `unwind` | as in [`hooks`](crate::hooks), an `i64` as `u64` | as there |
 //! | `deferred` | `(records: list<u8>, lost: u64)` | ahead of the next event, with the [events](super::deferred) that happened where calls out are forbidden |
 //! | `globals` | `(values: list<u8>)` | ahead of `look`, when `attach` asked for [`GLOBALS`], with the values of the instance's [globals](super::shown) |
-//! | `memory` | `(index: u32, memory: list<u8>)` | ahead of `look`, when `attach` asked for [`LOOK`], with each other memory than the first |
-//! | `look` | `(memory: list<u8>)` | behind each event but `stage4`, when `attach` asked for any of it |
+//! | `memory` | `(key: u64, index: u32, first: list<u8>, len: u64)` | ahead of `look`, when `attach` asked for [`LOOK`], with each other memory than the first |
+//! | `look` | `(key: u64, first: list<u8>, len: u64)` | behind each event but `stage4`, when `attach` asked for any of it |
 //!
 //! With [`Options::switches`](crate::Options::switches) there is one more, and where events
 //! are kept ([`Options::events`](crate::Options::events)) there are only `attach` and these:
@@ -31,12 +31,13 @@
 //! [`RewrittenComponent::instantiations`](super::RewrittenComponent::instantiations), and
 //! returns the instance's number, which all its events carry. `events` is all of the memory
 //! that keeps its component's [deferred](super::deferred) events, which stays where it is.
-//! With [`LOOK`] in what it returns, or [`GLOBALS`], `look` follows each event, with all bytes
-//! of the instance's memory 0 (of a wrapper: of the memory that its functions' values go
-//! through). It has none where that was not asked for, where there is no such memory, or not
-//! yet, where it is shared or of 64 bits, and where the component was rewritten without
-//! [`Options::expose`](crate::Options::expose). Of 4 GiB it has all but the last byte. Globals
-//! are shown where it was rewritten with
+//! With [`LOOK`] in what it returns, or [`GLOBALS`], `look` follows each event, with where
+//! the instance's memory 0 is (of a wrapper: the memory that its functions' values go
+//! through): its first byte, and how many there are. So no list is as long as a memory, which
+//! engines hold against what a store allows for copies. Both are given the same key again. There are none where that was not
+//! asked for, where there is no such memory, or not yet, where it is shared or of 64 bits, and
+//! where the component was rewritten without [`Options::expose`](crate::Options::expose).
+//! Globals are shown where it was rewritten with
 //! [`Options::show_globals`](crate::Options::show_globals).
 
 use wasm_encoder::{ComponentTypeRef, ComponentValType, InstanceType, PrimitiveValType, ValType};
@@ -187,8 +188,21 @@ impl Import {
                 (params.map(core_type).collect(), Vec::new())
             }
             Self::Deferred => (vec![ValType::I32, ValType::I32, ValType::I64], Vec::new()),
-            Self::Memory => (vec![ValType::I32, ValType::I32, ValType::I32], Vec::new()),
-            Self::Look | Self::Globals => (vec![ValType::I32, ValType::I32], Vec::new()),
+            Self::Look => (
+                vec![ValType::I64, ValType::I32, ValType::I32, ValType::I64],
+                Vec::new(),
+            ),
+            Self::Memory => (
+                vec![
+                    ValType::I64,
+                    ValType::I32,
+                    ValType::I32,
+                    ValType::I32,
+                    ValType::I64,
+                ],
+                Vec::new(),
+            ),
+            Self::Globals => (vec![ValType::I32, ValType::I32], Vec::new()),
             Self::Flush => (vec![ValType::I32], Vec::new()),
             Self::Share => (
                 vec![ValType::I64, ValType::I32, ValType::I32, ValType::I32],
@@ -227,9 +241,21 @@ impl Import {
                 vec![("records".to_owned(), bytes), ("lost".to_owned(), u64)],
                 None,
             ),
-            Self::Look => (vec![("memory".to_owned(), bytes)], None),
+            Self::Look => (
+                vec![
+                    ("key".to_owned(), u64),
+                    ("first".to_owned(), bytes),
+                    ("len".to_owned(), u64),
+                ],
+                None,
+            ),
             Self::Memory => (
-                vec![("index".to_owned(), u32), ("memory".to_owned(), bytes)],
+                vec![
+                    ("key".to_owned(), u64),
+                    ("index".to_owned(), u32),
+                    ("first".to_owned(), bytes),
+                    ("len".to_owned(), u64),
+                ],
                 None,
             ),
             Self::Globals => (vec![("values".to_owned(), bytes)], None),

@@ -265,7 +265,7 @@ impl Writer<'_, '_> {
         let types = memories
             .iter()
             .map(|(index, _, ty)| (*index, ty.page_size_log2));
-        let bytes = added::look(&types.collect::<Vec<_>>());
+        let bytes = added::look(self.plan.options.key, &types.collect::<Vec<_>>());
         let module = self.shower(out, bytes);
         let mut shown = Vec::new();
         let mut others = 0;

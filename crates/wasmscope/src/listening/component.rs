@@ -11,7 +11,6 @@
 //! How a component is rewritten is told in `wasmscope-instrument`. What differs from core
 //! modules is how a hook finds out who called it: it is given a store, but no instance.
 
-pub(super) mod allowance;
 mod anchor;
 mod attach;
 mod awaited;
@@ -242,6 +241,8 @@ impl ListenedComponent {
 
 /// The modules of one rewritten component.
 pub(super) struct ComponentModules {
+    /// What its instances are known by.
+    key: u64,
     binary: Arc<Binary>,
     /// All that were compiled, by the numbers that the engine gives them; none for those that
     /// are not listened to.
@@ -406,6 +407,7 @@ fn compile(
     });
     let instantiations = instantiations.collect();
     let modules = Arc::new(ComponentModules {
+        key,
         instantiations,
         binary,
         compiled: made,

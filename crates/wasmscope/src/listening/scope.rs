@@ -5,7 +5,6 @@
     reason = "closes a store's calls when a future that held the store is dropped"
 )]
 
-use super::component::allowance;
 use super::current::{self, StoreKey};
 use super::reach::OutOfReach;
 use super::store_calls::Mark;
@@ -34,21 +33,12 @@ impl Scope {
     /// Ends a run; `cause` is why, if the guest did not return.
     pub(super) fn end<T: 'static>(
         mut self,
-        mut store: StoreContextMut<'_, T>,
+        store: StoreContextMut<'_, T>,
         cause: Option<&Cause<'_>>,
     ) {
         let mark = std::mem::take(&mut self.mark);
         std::mem::forget(self);
-        let closing = store.as_context_mut();
-        let lifted = current::with(closing, |calls, reach| {
-            let lifted = calls.allowance.is_some();
-            calls.close_since(&mark, cause, reach);
-            lifted
-        });
-        if lifted == Some(true) {
-            // The guest failed between an event and its memory.
-            allowance::settle(store);
-        }
+        current::with(store, |calls, reach| calls.close_since(&mark, cause, reach));
     }
 }
 

@@ -82,8 +82,6 @@ pub(super) struct StoreCalls {
     pub(super) kept: Vec<Kept>,
     /// An event that waits for the memory that it is to be heard with.
     pub(super) awaited: Option<Awaited>,
-    /// What the store allows for copies, while that is lifted for such an event.
-    pub(super) allowance: Option<usize>,
 }
 
 impl StoreCalls {
@@ -109,7 +107,6 @@ impl StoreCalls {
             components: Vec::new(),
             kept: Vec::new(),
             awaited: None,
-            allowance: None,
         }
     }
 

@@ -108,9 +108,9 @@ pub(crate) fn define(linker: &mut Linker<Heard>, suffix: &str) -> wasmtime::Resu
     )?;
     host.func_wrap(
         "memory",
-        |mut store: Host<'_>, (index, memory): (u32, WasmList<u8>)| {
-            let len = memory.as_le_slice(&store).len();
-            store.data_mut().others.push((index, len));
+        |mut store: Host<'_>, (_, index, first, len): (u64, u32, WasmList<u8>, u64)| {
+            assert_eq!(first.as_le_slice(&store).len() as u64, len.min(1));
+            store.data_mut().others.push((index, len as usize));
             Ok(())
         },
     )?;
@@ -120,11 +120,14 @@ pub(crate) fn define(linker: &mut Linker<Heard>, suffix: &str) -> wasmtime::Resu
             unreachable!("nobody asks for globals")
         },
     )?;
-    host.func_wrap("look", |mut store: Host<'_>, (memory,): (WasmList<u8>,)| {
-        let len = memory.as_le_slice(&store).len();
-        store.data_mut().looks.push(len);
-        Ok(())
-    })?;
+    host.func_wrap(
+        "look",
+        |mut store: Host<'_>, (_, first, len): (u64, WasmList<u8>, u64)| {
+            assert_eq!(first.as_le_slice(&store).len() as u64, len.min(1));
+            store.data_mut().looks.push(len as usize);
+            Ok(())
+        },
+    )?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@ use crate::strings::{TEXT, host};
 use std::sync::{Arc, Mutex};
 use wasmscope::Listening;
 use wasmscope::listen::{BoxListener, Call, Close, Definition, Value, pair};
+use wasmtime::component::Linker;
 use wasmtime::{Engine, Store, StoreContextMut};
 
 /// Reads the bytes that two values speak of: where they are, and how many.
@@ -112,7 +113,15 @@ fn a_memory_may_be_larger_than_what_a_store_allows_for_copies() {
         "(memory (export \"memory\") 1)",
         "(memory (export \"memory\") 40)",
     );
-    let (guest, mut linker) = compiled(&listening, &engine, &text);
+    // Functions that nobody listens to have probes as well, and say where their memory is.
+    let bytes = wat::parse_str(text).expect("it is text");
+    let guest = listening
+        .compile_component_probed(&engine, bytes, |_| true)
+        .expect("it is a component");
+    let mut linker = Linker::new(&engine);
+    listening
+        .add_to_component_linker(&mut linker)
+        .expect("free");
     // What the guest is allowed when it calls the host itself.
     let mut api = linker.instance("local:test/host@1.2.3").expect("free");
     api.func_wrap(

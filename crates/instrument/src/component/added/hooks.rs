@@ -128,8 +128,10 @@ fn look_body(nothing: u32) -> Function {
         .return_()
         .end()
         .end()
+        .i64_const(0)
         .i32_const(0)
         .i32_const(0)
+        .i64_const(0)
         .call(Import::Look.index())
         .end();
     body

@@ -9,7 +9,7 @@ use crate::component::interface::Import;
 
 /// Makes it for memories, by their indices and the size of their pages as a power of two;
 /// `None` is the usual size. Those that are not the first go ahead of it.
-pub(in crate::component) fn look(memories: &[(u32, Option<u32>)]) -> Vec<u8> {
+pub(in crate::component) fn look(key: u64, memories: &[(u32, Option<u32>)]) -> Vec<u8> {
     let mut module = Builder::default();
     let first = module.lowered(Import::Look);
     let other = module.lowered(Import::Memory);
@@ -40,14 +40,15 @@ pub(in crate::component) fn look(memories: &[(u32, Option<u32>)]) -> Vec<u8> {
         if *index == 0 {
             first = Some((memory, page_size_log2));
         } else if let Some(show) = shows.next() {
-            code.i32_const(index.cast_signed()).i32_const(0);
-            size_of_memory(&mut code, memory, *page_size_log2).call(show);
+            code.i64_const(key.cast_signed())
+                .i32_const(index.cast_signed());
+            place_of_memory(&mut code, memory, *page_size_log2).call(show);
         }
     }
-    code.i32_const(0);
+    code.i64_const(key.cast_signed());
     match first {
-        Some((memory, page_size_log2)) => size_of_memory(&mut code, memory, *page_size_log2),
-        None => code.i32_const(0),
+        Some((memory, page_size_log2)) => place_of_memory(&mut code, memory, *page_size_log2),
+        None => code.i32_const(0).i32_const(0).i64_const(0),
     };
     code.call(look).end();
     let own = module.function(nothing, &body);
@@ -55,24 +56,18 @@ pub(in crate::component) fn look(memories: &[(u32, Option<u32>)]) -> Vec<u8> {
     module.finish()
 }
 
-/// Puts how many bytes a memory has: of 4 GiB, which is longer than a list can be, all but
-/// the last.
-fn size_of_memory<'a, 'b>(
+/// Puts where a memory is: a list of its first byte, if it has one, and how many it has.
+fn place_of_memory<'a, 'b>(
     code: &'a mut InstructionSink<'b>,
     memory: u32,
     page_size_log2: Option<u32>,
 ) -> &'a mut InstructionSink<'b> {
-    let size = |code: &mut InstructionSink<'b>| {
-        code.memory_size(memory)
-            .i64_extend_i32_u()
-            .i64_const(i64::from(page_size_log2.unwrap_or(USUAL_PAGE)))
-            .i64_shl();
-    };
-    size(code);
-    code.i64_const(i64::from(u32::MAX));
-    size(code);
-    code.i64_const(i64::from(u32::MAX))
-        .i64_lt_u()
-        .select()
-        .i32_wrap_i64()
+    code.i32_const(0)
+        .memory_size(memory)
+        .i32_const(0)
+        .i32_ne()
+        .memory_size(memory)
+        .i64_extend_i32_u()
+        .i64_const(i64::from(page_size_log2.unwrap_or(USUAL_PAGE)))
+        .i64_shl()
 }

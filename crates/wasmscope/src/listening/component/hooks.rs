@@ -2,10 +2,9 @@
 
 #![expect(unsafe_code, reason = "reads the guest's frames and the store's calls")]
 
-use super::allowance;
 use super::anchor::Anchor;
 use super::attach::{attach, share};
-use super::awaited::{self, Awaited, Told};
+use super::awaited::{self, Told};
 use super::deferred;
 use crate::layout::Callers;
 use crate::listening::Shared;
@@ -13,6 +12,7 @@ use crate::listening::attach::enter;
 use crate::listening::current::{self, StoreKey};
 use crate::listening::hooks::at_hook;
 use crate::listening::reach::OutOfReach;
+use crate::listening::store_calls::StoreCalls;
 use std::sync::Arc;
 use wasmscope_instrument::component::interface::import_name;
 use wasmscope_instrument::hooks::Hook;
@@ -89,27 +89,29 @@ pub(super) fn define<T: 'static>(
     )?;
     instance.func_wrap(
         "look",
-        |mut store: StoreContextMut<'_, T>, (memory,): (WasmList<u8>,)| {
+        |store: StoreContextMut<'_, T>, (key, first, len): (u64, WasmList<u8>, u64)| {
             // The memory is borrowed from the store for as long as listeners read it, and
             // nothing else of the store is asked for meanwhile.
-            let key = StoreKey::of(&store);
-            let memory = memory.as_le_slice(&store);
+            let store_key = StoreKey::of(&store);
             // SAFETY: this is a hook, so this thread runs the store, and no other event of it
             // is going on. Only what shows memories has run since the event.
             unsafe {
-                current::with_key(key, |calls| {
+                current::with_key(store_key, |calls| {
+                    let memory = whole(calls, &store, key, (&first, len));
                     awaited::tell_awaited(calls, memory, &OutOfReach);
                 });
             }
-            allowance::settle(store.as_context_mut());
             Ok(())
         },
     )?;
     instance.func_wrap(
         "memory",
-        |store: StoreContextMut<'_, T>, (index, memory): (u32, WasmList<u8>)| {
-            add(&store, &memory, |awaited, bytes| {
-                awaited.add_memory(index, bytes);
+        |store: StoreContextMut<'_, T>, (key, index, first, len): (u64, u32, WasmList<u8>, u64)| {
+            add(&store, |calls| {
+                let memory = whole(calls, &store, key, (&first, len));
+                if let Some(awaited) = &mut calls.awaited {
+                    awaited.add_memory(index, memory);
+                }
             });
             Ok(())
         },
@@ -117,7 +119,11 @@ pub(super) fn define<T: 'static>(
     instance.func_wrap(
         "globals",
         |store: StoreContextMut<'_, T>, (values,): (WasmList<u8>,)| {
-            add(&store, &values, Awaited::add_globals);
+            add(&store, |calls| {
+                if let Some(awaited) = &mut calls.awaited {
+                    awaited.add_globals(values.as_le_slice(&store));
+                }
+            });
             Ok(())
         },
     )?;
@@ -132,27 +138,37 @@ pub(super) fn define<T: 'static>(
     Ok(())
 }
 
+/// Returns a memory whose first byte is listed, if it has any, and which has so many.
+///
+/// The engine counts the bytes of a list against what the store allows for copies, and traps
+/// where there are more: so no list is as long as a memory may be.
+fn whole<'s, T: 'static>(
+    calls: &StoreCalls,
+    store: &'s StoreContextMut<'_, T>,
+    key: u64,
+    (first, len): (&WasmList<u8>, u64),
+) -> &'s [u8] {
+    let first = first.as_le_slice(store);
+    let is_known = calls.components.iter().any(|known| known.key == key);
+    if first.is_empty() || !is_known {
+        return first;
+    }
+    // SAFETY: who knows the component's key is the component as it was rewritten, which says how
+    // long the memory is. What follows its first byte is the rest, borrowed with the store.
+    unsafe { std::slice::from_raw_parts(first.as_ptr(), len as usize) }
+}
+
 /// Adds something to the event that waits for it.
-fn add<T: 'static>(
-    store: &StoreContextMut<'_, T>,
-    list: &WasmList<u8>,
-    add: impl FnOnce(&mut Awaited, &[u8]),
-) {
-    let bytes = list.as_le_slice(store);
+fn add<T: 'static>(store: &StoreContextMut<'_, T>, add: impl FnOnce(&mut StoreCalls)) {
     // SAFETY: this is a hook, so this thread runs the store, and no event of it is going on.
     unsafe {
-        current::with_key(StoreKey::of(store), |calls| {
-            if let Some(awaited) = &mut calls.awaited {
-                add(awaited, bytes);
-            }
-        });
+        current::with_key(StoreKey::of(store), add);
     }
 }
 
 /// Tells the event of the function that called the function that called this hook.
-fn event<T: 'static>(mut store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
-    let mut settles = false;
-    at_hook(store.as_context_mut(), |calls, mut callers, reach| {
+fn event<T: 'static>(store: StoreContextMut<'_, T>, told: Told, words: &[u64]) {
+    at_hook(store, |calls, mut callers, reach| {
         let entry = callers.entry();
         if callers.advance() {
             // SAFETY: a live frame, as it is its callee's; its own place is not known, as with
@@ -160,11 +176,7 @@ fn event<T: 'static>(mut store: StoreContextMut<'_, T>, told: Told, words: &[u64
             let callers = unsafe { Callers::of(callers.frame, entry) };
             awaited::tell(calls, told, callers, words, reach);
         }
-        settles = calls.awaited.is_some() || calls.allowance.is_some();
     });
-    if settles {
-        allowance::settle(store);
-    }
 }
 
 fn deferred<T: 'static>(store: StoreContextMut<'_, T>, records: &[u8], lost: u64) {
