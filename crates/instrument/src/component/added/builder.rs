@@ -197,8 +197,8 @@ mod tests {
         let wasm = module.finish();
         let text = r#"(module
             (type (func))
-            (type (func (param i32 i32)))
-            (type (func (param i32 i32)))
+            (type (func (param i64 i32 i32 i64)))
+            (type (func (param i64 i32 i32 i64)))
             (import "a" "f" (func (type 0)))
             (import "a" "t" (table 2 2 funcref))
             (import "host" "look" (func (type 2)))
