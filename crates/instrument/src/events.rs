@@ -36,6 +36,8 @@
 //!
 //! During a `flush` the position is that of the last place. A host that may not return
 //! from it sets the position to 0 before, or the next event brings the same records again.
+//! A host that reads what lies before the position on the guest's way to the `flush`, from a
+//! call hook say, sets it to 0 too: so it knows at the `flush` that only the last is new.
 //! Whatever the host does, no record is written past the end.
 //!
 //! In components the position is in the memory too, behind the records, and starts at 0: the

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use wasmscope::listen::{BoxListener, Call, Cause, Definition, InstanceId, Listener, Values};
 use wasmscope::{Batch, Error, EventKind, EventStream, Exceptions, Listening, Streamed, Taken};
 use wasmtime::{
-    Config, Engine, Instance, InstanceAllocationStrategy, Linker, PoolingAllocationConfig, Store,
+    CallHook, Config, Engine, Instance, InstanceAllocationStrategy, Linker,
+    PoolingAllocationConfig, Store,
 };
 
 /// What happened: the function's index, and what it did.
@@ -400,6 +401,62 @@ fn a_sink_that_panics_is_not_shown_the_same_again() {
     guest.run(7).expect("it returns");
     let mut expected = listen(&engine, &wasm, &[20]);
     expected.truncate(1 + PAGE);
+    expected.extend(listen(&engine, &wasm, &[7]));
+    assert!(record.heard() == expected);
+}
+
+#[test]
+fn a_call_hook_that_drains_brings_each_event_once() {
+    let engine = engine();
+    let wasm = parse(FIB);
+    let record = Record::default();
+    let stream = record.stream(|_| Taken::All);
+    let mut guest = Guest::new(&stream, &engine, &wasm);
+    let (calls, drained) = (Arc::new(AtomicUsize::new(0)), stream.clone());
+    let counted = Arc::clone(&calls);
+    guest.store.call_hook(move |context, kind| {
+        if matches!(kind, CallHook::CallingHost) {
+            counted.fetch_add(1, Ordering::Relaxed);
+            drained.drain(context);
+        }
+        Ok(())
+    });
+    guest.run(21).expect("it returns");
+    let expected = listen(&engine, &wasm, &[21]);
+    let full = (expected.len() - 1) / PAGE;
+    assert!(full >= 5, "{full} full buffers");
+    assert_eq!(calls.load(Ordering::Relaxed), 1 + full);
+    assert_eq!(record.heard().len(), expected.len());
+    assert!(record.heard() == expected);
+    assert_eq!(stream.lost(), 0);
+    // Of each full buffer all but the last ahead of the flush, and the last with it.
+    let mut batches = vec![(1, 0)];
+    batches.extend([(PAGE - 1, 0), (1, 0)].repeat(full));
+    batches.push(((expected.len() - 1) % PAGE, 0));
+    assert_eq!(record.batches(), batches);
+}
+
+#[test]
+fn a_call_hook_that_fails_at_a_full_buffer_loses_its_last_event() {
+    let engine = engine();
+    let wasm = parse(FIB);
+    let record = Record::default();
+    let stream = record.stream(|_| Taken::All);
+    let mut guest = Guest::new(&stream, &engine, &wasm);
+    let mut calls = 0;
+    guest.store.call_hook(move |_, kind| {
+        if matches!(kind, CallHook::CallingHost) {
+            calls += 1;
+            wasmtime::ensure!(calls != 3, "the second full buffer");
+        }
+        Ok(())
+    });
+    guest.run(20).expect_err("the hook fails");
+    assert_eq!(record.batches(), [(1, 0), (PAGE, 0), (PAGE - 1, 0)]);
+    // The guest goes on, and nothing comes twice.
+    guest.run(7).expect("it returns");
+    let mut expected = listen(&engine, &wasm, &[20]);
+    expected.truncate(1 + PAGE + PAGE - 1);
     expected.extend(listen(&engine, &wasm, &[7]));
     assert!(record.heard() == expected);
 }

@@ -91,6 +91,9 @@ use wasmtime::{AsContextMut, Engine, Linker, Module};
 /// - What is in the buffers of a store when the store is dropped, at most one buffer for
 ///   each instance. That cannot be counted; [`guard`](EventStream::guard) leaves nothing
 ///   there, whether the guest returns or traps.
+/// - The one event that fills a buffer, when the guest is ended on its way to hand that over:
+///   by a call hook that fails, or in components for want of fuel or by an epoch's deadline.
+///   It is not counted.
 ///
 /// # What it needs
 ///
@@ -268,6 +271,12 @@ impl EventStream {
 
     /// Hands what the instances of a store have in their buffers to the sink, and what is
     /// yet to be told of losses.
+    ///
+    /// May be called whenever the store is at hand, by its call hook and its epoch callback
+    /// too. They may come as a guest is about to hand over a full buffer: then the last event
+    /// in it follows in a batch of its own. Where the engine forbids a component to call its
+    /// host, all of such a buffer is counted as lost, though it was drained. A hook or callback
+    /// that runs a guest there as well may lose events of its instance that are not counted.
     pub fn drain<T: 'static>(&self, mut store: impl AsContextMut<Data = T>) {
         store_events::drain(&self.shared, store.as_context_mut());
     }

@@ -5,11 +5,12 @@ use crate::engines::configs;
 use crate::switches::{TEXT, pool};
 use crate::tasks::{self, join};
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use wasmscope::listen::{BoxListener, Call, Cause, Definition, InstanceId, Listener, Values};
 use wasmscope::{Batch, Error, EventKind, EventStream, Listening, Taken};
 use wasmtime::component::{Accessor, Component, Instance, Linker, TypedFunc};
-use wasmtime::{Config, Engine, Store, StoreContextMut};
+use wasmtime::{CallHook, Config, Engine, Store, StoreContextMut, UpdateDeadline};
 
 /// What each instance did, in its order.
 type Events = BTreeMap<InstanceId, Vec<(String, EventKind)>>;
@@ -281,6 +282,110 @@ fn a_trap_leaves_what_was_before_it() {
         assert_eq!(kept.lost(), 0);
     }
 }
+
+/// Runs [`busy`] with its events kept, once `prepare` has seen the store; it traps.
+fn run_busy(kept: &EventStream, engine: &Engine, text: &str, prepare: impl FnOnce(&mut Store<()>)) {
+    let bytes = wat::parse_str(text).expect("it is text");
+    let guest = kept
+        .compile_component(engine, bytes)
+        .expect("it is a component");
+    let mut linker = Linker::new(engine);
+    kept.add_to_component_linker(&mut linker).expect("free");
+    let nothing = |_: StoreContextMut<'_, ()>, (_,): (u32,)| Ok(());
+    linker.root().func_wrap("turn", nothing).expect("free");
+    let mut store = Store::new(engine, ());
+    prepare(&mut store);
+    let instance = linker.instantiate(&mut store, guest.component());
+    let instance = instance.expect("it links");
+    let result = kept.guard(&mut store, |store| run(store, instance, 1));
+    result.expect_err("it traps");
+}
+
+/// What a sink got when buffers were drained on their way to it.
+fn is_each_once(record: &Record, kept: &EventStream, engine: &Engine, text: &str) {
+    let reference = listen(engine, text, 1);
+    assert!(reference.len() > 5 * PAGE);
+    assert_eq!(record.len(), reference.len());
+    assert!(record.sorted() == reference.sorted());
+    assert_eq!(kept.lost(), 0);
+    // Of each full buffer the last follows the others.
+    let batches = record.batches();
+    let lens: Vec<_> = batches.iter().map(|(_, len, _)| *len).collect();
+    let full = lens.windows(2).filter(|pair| *pair == [PAGE - 1, 1]);
+    assert!(full.count() >= 4, "{lens:?}");
+    assert!(!lens.contains(&PAGE), "{lens:?}");
+}
+
+#[test]
+fn a_call_hook_that_drains_brings_each_event_once() {
+    let engine = Engine::default();
+    let text = busy(3, 4, 25_000);
+    let record = Record::default();
+    let kept = record.stream(|_| Taken::All);
+    let drained = kept.clone();
+    run_busy(&kept, &engine, &text, |store| {
+        store.call_hook(move |context, kind| {
+            if matches!(kind, CallHook::CallingHost) {
+                drained.drain(context);
+            }
+            Ok(())
+        });
+    });
+    is_each_once(&record, &kept, &engine, &text);
+}
+
+#[test]
+fn an_epoch_callback_that_drains_brings_each_event_once() {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    let engine = Engine::new(&config).expect("it is a configuration");
+    let text = busy(3, 4, 25_000);
+    // The deadline has always passed, so the callback comes at every check. Those behind
+    // which the sink hears of a full buffer come as that is about to be handed over.
+    let checks = Arc::new(AtomicUsize::new(0));
+    let full = Arc::new(Mutex::new(Vec::new()));
+    let (seen, flushes) = (Arc::clone(&checks), Arc::clone(&full));
+    let first = Record::default().stream(move |batch| {
+        if batch.len() == PAGE {
+            let mut flushes = flushes.lock().expect("no test panics with it");
+            flushes.push(seen.load(Ordering::Relaxed));
+        }
+        Taken::All
+    });
+    let every_check = |store: &mut Store<()>, mut check: Check| {
+        store.set_epoch_deadline(0);
+        store.epoch_deadline_callback(move |context| {
+            check(context);
+            Ok(UpdateDeadline::Continue(0))
+        });
+    };
+    run_busy(&first, &engine, &text, |store| {
+        let count = move |_: StoreContextMut<'_, ()>| {
+            checks.fetch_add(1, Ordering::Relaxed);
+        };
+        every_check(store, Box::new(count));
+    });
+    let full = full.lock().expect("no test panics with it").clone();
+    assert!(full.len() >= 5, "{full:?}");
+
+    let record = Record::default();
+    let kept = record.stream(|_| Taken::All);
+    let drained = kept.clone();
+    run_busy(&kept, &engine, &text, |store| {
+        let mut number = 0;
+        let drain = move |context: StoreContextMut<'_, ()>| {
+            number += 1;
+            if full.contains(&number) {
+                drained.drain(context);
+            }
+        };
+        every_check(store, Box::new(drain));
+    });
+    // The listener's guest is not interrupted.
+    is_each_once(&record, &kept, &Engine::default(), &text);
+}
+
+type Check = Box<dyn FnMut(StoreContextMut<'_, ()>) + Send + Sync>;
 
 #[test]
 fn what_cannot_be_handed_over_is_counted() {

@@ -73,7 +73,7 @@ fn flush<T: 'static>(shared: &Arc<Shared>, mut caller: Caller<'_, T>, instance: 
 /// Takes what is in the buffer of an instance that is attached: it is full.
 pub(super) fn take_full<T: 'static>(shared: &Shared, store: StoreContextMut<'_, T>, instance: u32) {
     match shared.attached(&store, instance) {
-        Some(attached) => attached.take(shared, store, 0, shared.events.size()),
+        Some(attached) => attached.take_full(shared, store),
         None => {
             shared.lose_buffers(1);
         }
@@ -173,6 +173,18 @@ impl Attached {
     /// Says where it keeps its events, unless that is known.
     pub(super) fn keeps_in(&self, buffer: Buffer) {
         let _ = self.buffer.set(buffer);
+    }
+
+    /// Takes what is in a buffer whose last place was written just now.
+    ///
+    /// The position is still that of the last place, unless somebody drained the store on the
+    /// guest's way here, as a call hook or an epoch callback can. Then what lies before it has
+    /// been taken.
+    fn take_full<T: 'static>(&self, shared: &Shared, mut store: StoreContextMut<'_, T>) {
+        let (last, size) = (shared.events.first_position(), shared.events.size());
+        let position = self.buffer.get().map(|buffer| buffer.position(&mut store));
+        let is_drained = position.is_some_and(|position| position != last);
+        self.take(shared, store, if is_drained { last } else { 0 }, size);
     }
 
     /// Empties the buffer and hands the records between two positions to the sink.
