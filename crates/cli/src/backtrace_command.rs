@@ -44,7 +44,8 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
     if CoreDump::is_core_dump(&bytes) || !plan.modules.is_empty() {
         return of_dump(plan, &bytes);
     }
-    let file = GuestFile::from_bytes(&plan.guest.file, bytes)?;
+    let file = GuestFile::from_bytes(&plan.guest.file, bytes)?
+        .with_debug_file(plan.debug_file.as_deref())?;
     progress.phase(&format!("compiling {}", file.name));
     let has_deadline = plan.guest.timeout.is_some();
     let compiled = Compiled::with(&file, &plan.guest.settings, |config| {
@@ -53,7 +54,7 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
         config.coredump_on_trap(plan.coredump.is_some());
     })?;
     let explainer = Explainer::new();
-    let _guest = register(plan, &file, &compiled, &explainer)?;
+    let _guest = register(&file, &compiled, &explainer)?;
 
     let mut failures = Failures::new(explainer, has_deadline);
     if let Some(path) = &plan.coredump {
@@ -63,13 +64,20 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
     let running = Running::start(&plan.guest, &file.name, &compiled, watch, progress)?;
     let mut end = running.wait(progress, String::new);
     progress.clear();
+    // What failed in time has a status of its own, however long it takes to say why.
+    let failed_in_time = failures.is_failed();
     let timeout = match end {
         End::Timeout(after) => {
             compiled.engine().increment_epoch();
-            if let Some(stopped) = running.wait_for_guest(TO_STOP) {
+            let mut stopped = running.wait_for_guest(Some(TO_STOP));
+            if stopped.is_none() && failures.is_failed() {
+                // Its stack or its core dump takes long.
+                stopped = running.wait_for_guest(None);
+            }
+            if let Some(stopped) = stopped {
                 end = End::Guest(stopped);
             } else {
-                match where_it_is(plan, &file, &compiled, &running) {
+                match where_it_is(&file, &compiled, &running) {
                     Ok((frames, extent)) => {
                         let account = Account::Stuck {
                             guest: file.name.clone(),
@@ -98,14 +106,12 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
     };
     let seen = failures.take();
     let status = match (&end, timeout) {
-        (End::Guest(Ending::Failed(_)), Some(_)) => exit::TIMEOUT,
+        (End::Guest(Ending::Failed(_)), Some(_)) if !failed_in_time => exit::TIMEOUT,
         (End::Guest(ending), _) => ending.status(),
         _ => exit::TIMEOUT,
     };
     let Some(Seen { failure, dumped }) = seen.filter(|_| end.is_run()) else {
-        return end.report(&file.name, plan.quiet, || {
-            compiled.guest(&file, plan.debug_file.as_deref())
-        });
+        return end.report(&file.name, plan.quiet, || compiled.guest(&file));
     };
     let account = Account::Failure {
         guest: file.name.clone(),
@@ -128,7 +134,6 @@ fn backtrace(plan: &BacktracePlan, progress: &mut Progress) -> Result<i32> {
 
 /// Asks a guest's thread where it is.
 fn where_it_is(
-    plan: &BacktracePlan,
     file: &GuestFile,
     compiled: &Compiled,
     running: &Running<'_>,
@@ -138,9 +143,11 @@ fn where_it_is(
         .ok_or_else(|| anyhow!("its thread is not known"))?;
     let failed = |error: wasmscope::Error| anyhow!("failed to {error}");
     let walker = Walker::new().map_err(failed)?;
-    let guest = compiled.guest(file, plan.debug_file.as_deref())?;
-    let _guest = walker.register(guest).map_err(failed)?;
+    let _guest = walker.register(compiled.guest(file)).map_err(failed)?;
     let backtrace = walker.capture_thread(thread, TO_ANSWER).map_err(failed)?;
+    if backtrace.frames().len() == 0 {
+        return Err(anyhow!("no guest is on its thread"));
+    }
     let extent = match backtrace.end().is_whole() {
         true => Extent::Whole,
         false => Extent::Newest,
@@ -166,13 +173,11 @@ fn of_dump(plan: &BacktracePlan, bytes: &[u8]) -> Result<i32> {
 }
 
 fn register(
-    plan: &BacktracePlan,
     file: &GuestFile,
     compiled: &Compiled,
     explainer: &Explainer,
 ) -> Result<ExplainedGuest> {
-    let guest = compiled.guest(file, plan.debug_file.as_deref())?;
     explainer
-        .register(guest)
+        .register(compiled.guest(file))
         .map_err(|error| anyhow!("failed to {error}"))
 }

@@ -1,9 +1,8 @@
 //! The engine, and the guest compiled on it.
 
-use crate::guest_file::{self, GuestFile, Kind};
+use crate::guest_file::{GuestFile, Kind};
 use crate::settings::Settings;
-use anyhow::{Context, Result, anyhow};
-use std::path::Path;
+use anyhow::{Result, anyhow};
 use wasmscope::Guest;
 use wasmtime::component::Component;
 use wasmtime::{Config, Engine, Module};
@@ -65,20 +64,16 @@ impl Compiled {
 
     /// Describes it to who names its functions, with the DWARF of a second binary if there is
     /// one.
-    ///
-    /// # Errors
-    ///
-    /// Names the second binary, when it cannot be read.
-    pub(crate) fn guest(&self, file: &GuestFile, debug_file: Option<&Path>) -> Result<Guest> {
+    pub(crate) fn guest(&self, file: &GuestFile) -> Guest {
         let guest = match self {
             Self::Module(module) => Guest::module(&*file.name, module),
             Self::Component(component) => Guest::component(&*file.name, component),
         };
         let guest = guest.bytes(file.bytes.clone());
-        Ok(match debug_file {
-            Some(path) => guest.debug_bytes(guest_file::read(path).context("--debug-file")?),
+        match &file.debug {
+            Some(debug) => guest.debug_bytes(debug.clone()),
             None => guest,
-        })
+        }
     }
 }
 

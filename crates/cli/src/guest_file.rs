@@ -13,6 +13,8 @@ pub(crate) struct GuestFile {
     /// The binary: what is compiled, and what offsets are looked up in.
     pub(crate) bytes: Arc<[u8]>,
     pub(crate) kind: Kind,
+    /// A second binary, with the DWARF. Read once, at the start: it may be a pipe.
+    pub(crate) debug: Option<Arc<[u8]>>,
 }
 
 /// What a binary holds.
@@ -63,7 +65,20 @@ impl GuestFile {
             name: name.to_string_lossy().into_owned(),
             bytes: bytes.into(),
             kind,
+            debug: None,
         })
+    }
+
+    /// Reads a second binary, with the DWARF, if one is given.
+    ///
+    /// # Errors
+    ///
+    /// Names it, when it cannot be read.
+    pub(crate) fn with_debug_file(mut self, path: Option<&Path>) -> Result<Self> {
+        if let Some(path) = path {
+            self.debug = Some(read(path).context("--debug-file")?.into());
+        }
+        Ok(self)
     }
 }
 

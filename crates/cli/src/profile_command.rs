@@ -32,7 +32,7 @@ pub(crate) fn run(args: Box<ProfileArgs>) -> Result<i32> {
 }
 
 fn profile(plan: &ProfilePlan, progress: &mut Progress) -> Result<i32> {
-    let file = GuestFile::read(&plan.guest.file)?;
+    let file = GuestFile::read(&plan.guest.file)?.with_debug_file(plan.debug_file.as_deref())?;
     progress.phase(&format!("compiling {}", file.name));
     let compiled = Compiled::new(&file, &plan.guest.settings)?;
     let (profiler, _registration) = profiler(plan, &file, &compiled)?;
@@ -48,15 +48,17 @@ fn profile(plan: &ProfilePlan, progress: &mut Progress) -> Result<i32> {
         format!("{} samples, {} kept", counts.due, counts.kept)
     });
 
+    // It writes no more before the recording is taken, or it would write what is left.
+    let partial = partial.map(Partial::stop);
     let recording = profiler.take();
     progress.clear();
-    let guest = || compiled.guest(&file, plan.debug_file.as_deref());
+    let guest = || compiled.guest(&file);
     let is_below_stack = end.is_failure();
     let status = match end.report(&file.name, plan.quiet, guest) {
         Ok(status) => status,
         Err(error) => {
             if let Some(partial) = partial {
-                partial.stop().remove();
+                partial.remove();
             }
             return Err(error);
         }
@@ -70,8 +72,6 @@ fn profile(plan: &ProfilePlan, progress: &mut Progress) -> Result<i32> {
             "{guest}: {problem}; some names or lines are missing"
         ));
     }
-    // Not while the other one is being written, so that it is not left behind.
-    let partial = partial.map(Partial::stop);
     let saved = plan.output.save(&profile);
     if !plan.quiet {
         if is_below_stack {
@@ -91,7 +91,7 @@ fn profiler(
     file: &GuestFile,
     compiled: &Compiled,
 ) -> Result<(Profiler, Registration)> {
-    let guest = compiled.guest(file, plan.debug_file.as_deref())?;
+    let guest = compiled.guest(file);
     let profiler = Profiler::builder()
         .product(&file.name)
         .clock(plan.clock)

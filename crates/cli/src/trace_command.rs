@@ -73,7 +73,7 @@ fn trace(plan: &TracePlan, progress: &mut Progress) -> Result<i32> {
             listened.lost()
         ));
     }
-    let status = end.report(&file.name, plan.quiet, || Ok(listened.guest(&file.name)))?;
+    let status = end.report(&file.name, plan.quiet, || listened.guest(&file.name))?;
     finished.map_err(|error| exit::with_status(exit::NOT_WRITTEN, format!("failed to {error}")))?;
     Ok(status)
 }

@@ -110,15 +110,19 @@ impl Running<'_> {
         self.thread.get()
     }
 
-    /// Waits for the guest alone, for so long at most.
-    pub(crate) fn wait_for_guest(&self, longest: Duration) -> Option<Ending> {
-        let deadline = Instant::now() + longest;
+    /// Waits for the guest alone, for so long at most; with `None` as long as it takes.
+    pub(crate) fn wait_for_guest(&self, longest: Option<Duration>) -> Option<Ending> {
+        let deadline = longest.map(|longest| Instant::now() + longest);
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(left) {
-                Ok(Event::End(End::Guest(ending))) => return Some(ending),
-                Ok(_) => {}
-                Err(_) => return None,
+            let event = match deadline {
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    self.events.recv_timeout(left).ok()?
+                }
+                None => self.events.recv().ok()?,
+            };
+            if let Event::End(End::Guest(ending)) = event {
+                return Some(ending);
             }
         }
     }
@@ -145,7 +149,7 @@ impl End {
         self,
         name: &str,
         quiet: bool,
-        guest: impl FnOnce() -> Result<Guest>,
+        guest: impl FnOnce() -> Guest,
     ) -> Result<i32> {
         match self {
             Self::Guest(Ending::NotRun(error)) => Err(error),
@@ -153,12 +157,11 @@ impl End {
                 let status = ending.status();
                 if let Ending::Failed(error) = ending {
                     let explainer = Explainer::new();
-                    let known = guest().and_then(|guest| {
-                        let known = explainer.register(guest);
-                        known.map_err(|error| anyhow!("failed to {error}"))
-                    });
+                    let known = explainer.register(guest());
                     if let Err(error) = &known {
-                        terminal::warning(&format!("{name}: its stack has no lines: {error:#}"));
+                        terminal::warning(&format!(
+                            "{name}: its stack has no lines: failed to {error}"
+                        ));
                     }
                     let account = Account::Failure {
                         guest: name.to_owned(),

@@ -133,7 +133,8 @@ impl TaskLabels {
     }
 
     /// Notes which task goes on; to be called from the store's call hook with what that was
-    /// given.
+    /// given. It comes last there: where a hook fails on the way into a guest, the engine does
+    /// not call it on the way out, and the labels would stay until the scope ends.
     ///
     /// # Panics
     ///

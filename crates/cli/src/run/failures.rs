@@ -1,6 +1,7 @@
 //! Keeps why a guest failed, while there still is its store.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wasmscope::core_dump::{self, Dumper};
 use wasmscope::{Error, Explainer, Failure};
@@ -15,6 +16,8 @@ pub(crate) struct Failures {
     has_deadline: bool,
     /// What takes a core dump, and where that goes.
     dumper: Option<(Dumper, PathBuf)>,
+    /// Set before the failure is explained, which may take long.
+    is_failed: Arc<AtomicBool>,
     seen: Arc<Mutex<Option<Seen>>>,
 }
 
@@ -33,6 +36,7 @@ impl Failures {
             explainer,
             has_deadline,
             dumper: None,
+            is_failed: Arc::default(),
             seen: Arc::default(),
         }
     }
@@ -48,6 +52,11 @@ impl Failures {
     pub(crate) fn take(&self) -> Option<Seen> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.take()
+    }
+
+    /// Tells whether the guest has failed, though its failure may not be explained yet.
+    pub(crate) fn is_failed(&self) -> bool {
+        self.is_failed.load(Ordering::Acquire)
     }
 
     /// Prepares a store.
@@ -67,6 +76,7 @@ impl Failures {
         if let Err(error) = &result
             && !error.is::<I32Exit>()
         {
+            self.is_failed.store(true, Ordering::Release);
             let failure = self.explainer.explain(error);
             let dumped = self.dumper.as_ref().map(|(dumper, path)| {
                 let dump = dumper.dump(store, error)?;

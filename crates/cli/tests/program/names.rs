@@ -172,6 +172,22 @@ fn dwarf_may_be_in_another_file() {
     assert!(fib.file.ends_with("fib.c"), "{fib:?}");
 }
 
+/// What comes out of a pipe comes once.
+#[test]
+fn dwarf_from_a_pipe_serves_the_profile_and_the_failure() {
+    let place = Place::new();
+    let whole = std::fs::read(crate::program::guest("trap.wasm")).unwrap();
+    place.write("stripped.wasm", without_debug_sections(&whole));
+    for subcommand in ["profile", "backtrace"] {
+        let arguments = "--debug-file /dev/stdin stripped.wasm 1 oob";
+        let ran = place.run_as(subcommand, arguments, &whole);
+        assert_eq!(ran.status, 134, "{}", ran.stderr);
+        assert!(ran.stderr.contains("trap.c:30"), "{}", ran.stderr);
+    }
+    let prepare = place.firefox("stripped.profile.json.gz");
+    assert!(prepare.function("prepare").file.ends_with("trap.c"));
+}
+
 /// Leaves the custom sections whose names begin with `.debug` out.
 fn without_debug_sections(wasm: &[u8]) -> Vec<u8> {
     let mut stripped = wasm[..8].to_vec();

@@ -8,7 +8,8 @@
 //! - If that ends further up, what lies beyond is asked for when a walk gets there.
 //! - If it ends further down, a walk does not get to its end: it reads the words of frames
 //!   that run, each found by the rule of the one before, and the last of them is the first of
-//!   its fiber, which leads to another stack. From then on the new end is remembered.
+//!   its fiber, which leads to another stack. From then on the new end is remembered. Only a
+//!   stack whose frames are damaged could lead a first walk of it past its end.
 
 #![expect(
     unsafe_code,

@@ -6,7 +6,8 @@
 //! stack, the handler asks the kernel for the mapping around it, once a sample
 //! (`PROCMAP_QUERY`, Linux 6.11). Older kernels answer page by page, by copying a
 //! word with `process_vm_readv`, which reports an error where a load would fault.
-//! Who walks its own stack may have a bound to begin with, and asks past it.
+//! Who walks its own stack may have a bound to begin with, and asks past it; what a stale
+//! bound can do to a damaged stack is told at `other_stacks`.
 
 #![expect(
     unsafe_code,

@@ -238,11 +238,16 @@ impl Instances {
             let Some(of) = modules.modules.get(number).filter(|of| !of.hidden) else {
                 continue;
             };
+            if let Some(known) = &of.known
+                && known.code.is_rewritten()
+                && known.module.is_none()
+            {
+                continue;
+            }
             if let Some(memory) = shared.add(instance, &mut *store) {
                 owned.share(&of.module, memory);
             }
             let owned = match &of.known {
-                Some(known) if known.code.is_rewritten() && known.module.is_none() => continue,
                 Some(known) if known.code.is_rewritten() => original(owned, counts(known)),
                 _ => owned,
             };
