@@ -61,7 +61,10 @@ mod core;
 mod core_type;
 pub mod deferred;
 mod function;
+#[cfg(test)]
+mod growth;
 pub mod interface;
+mod names;
 mod numbering;
 mod output;
 mod plan;
@@ -70,6 +73,8 @@ mod reading;
 mod rewritten;
 mod scope;
 pub mod shown;
+mod steps;
+mod tables;
 mod writer;
 
 pub use crate::control::SharedLayout;

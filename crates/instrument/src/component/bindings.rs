@@ -20,6 +20,8 @@ use wasmscope_address::FuncIndex;
 use super::NestedModule;
 use super::core::{Core, CoreFunction, CoreInstance};
 use super::scope::Scope;
+use super::steps;
+use super::tables::Tables;
 use crate::Error;
 use crate::module::id;
 
@@ -35,7 +37,7 @@ pub enum Binding {
     Unknown,
 }
 
-/// How far functions are followed through instances and tables.
+/// How far functions are followed through instances.
 const MAX_DEPTH: u32 = 32;
 
 /// For each core module that a component instantiates, in that order, what the functions are
@@ -54,6 +56,7 @@ pub(super) fn find(
             modules,
             facts: &facts,
             core: &scope.core,
+            tables: Tables::new(&facts, &scope.core),
         };
         finder.all()
     });
@@ -61,22 +64,18 @@ pub(super) fn find(
 }
 
 /// What is asked of a core module often.
-struct Facts<'a> {
+pub(super) struct Facts<'a> {
     functions: HashMap<&'a str, u32>,
-    tables: HashMap<&'a str, u32>,
-    imported_tables: Vec<(&'a str, &'a str)>,
-    /// What fills tables when it is instantiated.
-    segments: Vec<Segment>,
-    /// Whether that is all that it does to tables: it has no other code than functions that
-    /// call on through one.
-    only_fills: bool,
-}
-
-/// Functions that are put into a table, from a slot on.
-struct Segment {
-    table: u32,
-    first: u32,
-    functions: Vec<u32>,
+    pub(super) tables: HashMap<&'a str, u32>,
+    pub(super) imported_tables: Vec<(&'a str, &'a str)>,
+    /// What fills tables when it is instantiated: for each table, by slot, the place of the
+    /// segment among all, and the function.
+    pub(super) filled: HashMap<u32, HashMap<u32, (u32, u32)>>,
+    /// The table and the slot of each function that only calls on through one.
+    through: Vec<Option<(u32, u32)>>,
+    /// Whether filling is all that it does to tables: it has no other code than functions
+    /// that call on through one.
+    pub(super) only_fills: bool,
 }
 
 impl<'a> Facts<'a> {
@@ -86,9 +85,11 @@ impl<'a> Facts<'a> {
             functions: HashMap::new(),
             tables: HashMap::new(),
             imported_tables: Vec::new(),
-            segments: Vec::new(),
+            filled: HashMap::new(),
+            through: Vec::new(),
             only_fills: true,
         };
+        let mut segments = 0;
         for section in &module.sections {
             let contents = &module.bytes[section.contents.clone()];
             let reader =
@@ -128,11 +129,13 @@ impl<'a> Facts<'a> {
                             if let (Some(first), Some(functions)) =
                                 (constant(&offset_expr), functions)
                             {
-                                facts.segments.push(Segment {
-                                    table: table_index.unwrap_or(0),
-                                    first,
-                                    functions,
-                                });
+                                let filled = facts.filled.entry(table_index.unwrap_or(0));
+                                let filled = filled.or_default();
+                                for (slot, function) in (first..=u32::MAX).zip(functions) {
+                                    // What comes later stays.
+                                    filled.insert(slot, (segments, function));
+                                }
+                                segments += 1;
                             } else {
                                 facts.only_fills = false;
                             }
@@ -144,12 +147,12 @@ impl<'a> Facts<'a> {
                 _ => {}
             }
         }
-        let mut own = 0..module.functions().len() as u32;
-        facts.only_fills = facts.only_fills
-            && own.all(|function| {
-                let is_import = module.functions()[function as usize].import.is_some();
-                is_import || through_table(nested, function).is_some()
-            });
+        let functions = (0..).zip(module.functions());
+        let through = functions.map(|(index, _)| through_table(nested, index));
+        facts.through = through.collect();
+        let mut functions = module.functions().iter().zip(&facts.through);
+        facts.only_fills &=
+            functions.all(|(function, through)| function.import.is_some() || through.is_some());
         Ok(facts)
     }
 }
@@ -216,6 +219,7 @@ struct Finder<'f, 'a> {
     modules: &'f [NestedModule<'a>],
     facts: &'f [Facts<'a>],
     core: &'f Core<'a>,
+    tables: Tables<'f, 'a>,
 }
 
 impl<'a> Finder<'_, 'a> {
@@ -236,30 +240,34 @@ impl<'a> Finder<'_, 'a> {
     }
 
     /// Returns the instance that an instance imports from under a name.
-    fn given(&self, instance: u32, name: &str) -> Option<u32> {
+    fn given(&self, instance: u32, name: &'a str) -> Option<u32> {
         let CoreInstance::Instantiated(_, given) = self.core.instances.get(instance as usize)?
         else {
             return None;
         };
-        let (_, given) = given.iter().find(|(known, _)| *known == name)?;
-        Some(*given)
+        given.get(name).copied()
     }
 
     /// Returns what an instance imports as a function.
-    fn import(&self, instance: u32, (from, name): (&str, &str), left: u32) -> Option<Binding> {
+    fn import(
+        &self,
+        instance: u32,
+        (from, name): (&'a str, &'a str),
+        left: u32,
+    ) -> Option<Binding> {
         self.exported(self.given(instance, from)?, name, left)
     }
 
     /// Returns what an instance exports as a function.
-    fn exported(&self, instance: u32, name: &str, left: u32) -> Option<Binding> {
+    fn exported(&self, instance: u32, name: &'a str, left: u32) -> Option<Binding> {
         let left = left.checked_sub(1)?;
+        steps::count();
         match self.core.instances.get(instance as usize)? {
             CoreInstance::Made(items) => {
-                let mut items = items.iter();
-                let (.., function) = items.find(|(known, kind, _)| {
-                    let is_function = matches!(kind, ExternalKind::Func | ExternalKind::FuncExact);
-                    *known == name && is_function
-                })?;
+                let (kind, function) = items.get(name)?;
+                if !matches!(kind, ExternalKind::Func | ExternalKind::FuncExact) {
+                    return None;
+                }
                 match self.core.functions.get(*function as usize)? {
                     CoreFunction::Lowered(number) => Some(Binding::Lowered(*number)),
                     CoreFunction::Of(instance, name) => self.exported(*instance, name, left),
@@ -281,100 +289,13 @@ impl<'a> Finder<'_, 'a> {
         if let Some(import) = nested.module.functions().get(function as usize)?.import {
             return self.import(instance, import, left);
         }
-        match through_table(nested, function) {
+        match self.facts.get(module)?.through[function as usize] {
             None => Some(Binding::Other),
             Some((table, slot)) => {
-                let table = self.table(instance, module, table, left)?;
-                self.slot(table, slot, left)
+                let table = self.tables.table(instance, table)?;
+                let (instance, module, function) = self.tables.slot(table, slot)?;
+                self.function(instance, module, function, left)
             }
-        }
-    }
-
-    /// Returns the instance that defines a table, and which of its tables it is.
-    fn table(&self, instance: u32, module: usize, table: u32, left: u32) -> Option<(u32, u32)> {
-        let left = left.checked_sub(1)?;
-        match self.facts.get(module)?.imported_tables.get(table as usize) {
-            None => Some((instance, table)),
-            Some((from, name)) => self.exported_table(self.given(instance, from)?, name, left),
-        }
-    }
-
-    fn exported_table(&self, instance: u32, name: &str, left: u32) -> Option<(u32, u32)> {
-        let left = left.checked_sub(1)?;
-        match self.core.instances.get(instance as usize)? {
-            CoreInstance::Made(items) => {
-                let is_it = |item: &&(&str, ExternalKind, u32)| {
-                    item.0 == name && item.1 == ExternalKind::Table
-                };
-                let (.., table) = items.iter().find(is_it)?;
-                let (instance, name) = self.core.tables.get(*table as usize)?;
-                self.exported_table(*instance, name, left)
-            }
-            CoreInstance::Instantiated(module, _) => {
-                let module = (*module)?;
-                let table = *self.facts.get(module)?.tables.get(name)?;
-                self.table(instance, module, table, left)
-            }
-        }
-    }
-
-    /// Returns what is in a slot of a table, once all is instantiated: if everything that has
-    /// the table only fills it.
-    fn slot(&self, table: (u32, u32), slot: u32, left: u32) -> Option<Binding> {
-        let left = left.checked_sub(1)?;
-        let mut found = None;
-        for (number, instance) in (0..).zip(&self.core.instances) {
-            let CoreInstance::Instantiated(module, given) = instance else {
-                continue;
-            };
-            let Some(module) = *module else {
-                // Nobody knows what that does, if it has the table.
-                let mut given = given.iter();
-                if given.any(|(_, given)| self.shows(*given, table, left)) {
-                    return None;
-                }
-                continue;
-            };
-            let facts = self.facts.get(module)?;
-            let imported = 0..facts.imported_tables.len() as u32;
-            let own = (number == table.0).then_some(table.1);
-            let tables = imported
-                .filter(|index| self.table(number, module, *index, left) == Some(table))
-                .chain(own)
-                .collect::<Vec<_>>();
-            if tables.is_empty() {
-                continue;
-            }
-            if !facts.only_fills {
-                return None;
-            }
-            for segment in &facts.segments {
-                if tables.contains(&segment.table)
-                    && let Some(at) = slot.checked_sub(segment.first)
-                    && let Some(function) = segment.functions.get(at as usize)
-                {
-                    // What comes later stays.
-                    found = Some((number, module, *function));
-                }
-            }
-        }
-        let (instance, module, function) = found?;
-        self.function(instance, module, function, left)
-    }
-
-    /// Tells whether an instance exports a table.
-    fn shows(&self, instance: u32, table: (u32, u32), left: u32) -> bool {
-        match self.core.instances.get(instance as usize) {
-            Some(CoreInstance::Made(items)) => {
-                let tables = items.iter().filter(|item| item.1 == ExternalKind::Table);
-                let mut tables = tables.map(|item| self.exported_table(instance, item.0, left));
-                tables.any(|found| found.is_none_or(|found| found == table))
-            }
-            Some(CoreInstance::Instantiated(module, _)) => module.is_none_or(|module| {
-                let mut names = self.facts[module].tables.keys();
-                names.any(|name| self.exported_table(instance, name, left) == Some(table))
-            }),
-            None => false,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use wasmparser::ExternalKind;
 
+use super::names::ByName;
+
 /// The core functions, tables and instances of one component, by index.
 #[derive(Debug, Default)]
 pub(super) struct Core<'a> {
@@ -27,9 +29,9 @@ pub(super) enum CoreFunction<'a> {
 pub(super) enum CoreInstance<'a> {
     /// Of one of the modules, unless it is of one that comes from outside; with the instances
     /// that it was given, by the names that it imports from.
-    Instantiated(Option<usize>, Vec<(&'a str, u32)>),
+    Instantiated(Option<usize>, ByName<'a, u32>),
     /// Made of items, by their names.
-    Made(Vec<(&'a str, ExternalKind, u32)>),
+    Made(ByName<'a, (ExternalKind, u32)>),
 }
 
 impl<'a> CoreInstance<'a> {
@@ -44,7 +46,7 @@ impl<'a> CoreInstance<'a> {
             }
             wasmparser::Instance::FromExports(exports) => {
                 let exports = exports.iter();
-                let items = exports.map(|export| (export.name, export.kind, export.index));
+                let items = exports.map(|export| (export.name, (export.kind, export.index)));
                 Self::Made(items.collect())
             }
         }

@@ -1,12 +1,15 @@
 //! What is known of one component among those that are nested in each other: where the
 //! items of its index spaces come from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use wasmparser::{ComponentExternalKind, MemoryType};
 
 use super::core::Core;
 use super::core_type::CoreType;
+use super::names::ByName;
+use super::steps;
 
 /// One component: the outermost, or one nested in it.
 #[derive(Debug, Default)]
@@ -41,6 +44,29 @@ pub(super) struct Item<'a> {
     pub(super) index: u32,
 }
 
+/// Items, in their order and by their names. Many instances may share them.
+#[derive(Clone, Debug)]
+pub(super) struct Items<'a>(Arc<(Vec<Item<'a>>, ByName<'a, usize>)>);
+
+impl<'a> Items<'a> {
+    fn get(&self, name: &'a str) -> Option<&Item<'a>> {
+        let (items, places) = &*self.0;
+        items.get(*places.get(name)?)
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Item<'a>> {
+        self.0.0.iter()
+    }
+}
+
+impl<'a> From<Vec<Item<'a>>> for Items<'a> {
+    fn from(items: Vec<Item<'a>>) -> Self {
+        let places = items.iter().enumerate();
+        let places = places.map(|(place, item)| (item.name, place)).collect();
+        Self(Arc::new((items, places)))
+    }
+}
+
 /// Where a function of a component comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Function<'a> {
@@ -58,8 +84,8 @@ pub(super) enum Instance<'a> {
     /// Exported by an instance, by this name.
     Of(&'a str),
     /// Of one of the scopes, unless it is of a component that comes from outside.
-    Instantiated(Option<usize>, Vec<Item<'a>>),
-    Made(Vec<Item<'a>>),
+    Instantiated(Option<usize>, Items<'a>),
+    Made(Items<'a>),
 }
 
 impl<'a> Scope<'a> {
@@ -98,6 +124,9 @@ const MAX_DEPTH: u32 = 32;
 pub(super) struct Names<'s, 'a> {
     scopes: &'s [Scope<'a>],
     found: Vec<Option<(Option<&'a str>, &'a str)>>,
+    /// How far the items of each instance were followed, by scope. To go there again, and no
+    /// further, finds nothing: all that it leads to has a name.
+    followed: HashMap<(usize, u32), u32>,
 }
 
 impl<'s, 'a> Names<'s, 'a> {
@@ -111,17 +140,18 @@ impl<'s, 'a> Names<'s, 'a> {
         let mut names = Self {
             scopes,
             found: vec![None; count],
+            followed: HashMap::new(),
         };
-        for scope in scopes {
+        for (number, scope) in scopes.iter().enumerate() {
             for item in &scope.exports {
-                names.item(scope, None, item, MAX_DEPTH);
+                names.item(number, None, item, MAX_DEPTH);
             }
         }
-        for scope in scopes {
+        for (number, scope) in scopes.iter().enumerate() {
             for instance in &scope.instances {
                 if let Instance::Instantiated(_, items) = instance {
-                    for item in items {
-                        names.item(scope, None, item, MAX_DEPTH);
+                    for item in items.iter() {
+                        names.item(number, None, item, MAX_DEPTH);
                     }
                 }
             }
@@ -129,19 +159,14 @@ impl<'s, 'a> Names<'s, 'a> {
         names.found
     }
 
-    fn item(
-        &mut self,
-        scope: &'s Scope<'a>,
-        interface: Option<&'a str>,
-        item: &Item<'a>,
-        left: u32,
-    ) {
+    fn item(&mut self, scope: usize, interface: Option<&'a str>, item: &Item<'a>, left: u32) {
+        steps::count();
         let Some(left) = left.checked_sub(1) else {
             return;
         };
         match item.kind {
             ComponentExternalKind::Func => {
-                if let Some(lifted) = self.lifted(scope, item.index, left)
+                if let Some(lifted) = self.lifted(&self.scopes[scope], item.index, left)
                     && let Some(found @ None) = self.found.get_mut(lifted)
                 {
                     *found = Some((interface, item.name));
@@ -155,21 +180,28 @@ impl<'s, 'a> Names<'s, 'a> {
     }
 
     /// Names what an instance exports that is known by the name `interface`.
-    fn instance(&mut self, scope: &'s Scope<'a>, interface: &'a str, index: u32, left: u32) {
-        match scope.instances.get(index as usize) {
+    fn instance(&mut self, scope: usize, interface: &'a str, index: u32, left: u32) {
+        let followed = self.followed.entry((scope, index)).or_default();
+        if left <= *followed {
+            return;
+        }
+        *followed = left;
+        let scopes = self.scopes;
+        match scopes[scope].instances.get(index as usize) {
             Some(Instance::Made(items)) => {
-                for item in items {
+                for item in items.iter() {
                     self.item(scope, Some(interface), item, left);
                 }
             }
             Some(Instance::Instantiated(Some(inner), given)) => {
                 // What its exports lead to outside it is what it was given.
-                let inner = &self.scopes[*inner];
+                let inner = &scopes[*inner];
                 for export in &inner.exports {
+                    steps::count();
                     if let Some(Function::Import(import)) =
                         inner.functions.get(export.index as usize)
                         && export.kind == ComponentExternalKind::Func
-                        && let Some(argument) = given.iter().find(|item| item.name == *import)
+                        && let Some(argument) = given.get(import)
                     {
                         let named = Item {
                             name: export.name,
@@ -193,9 +225,10 @@ impl<'s, 'a> Names<'s, 'a> {
                 let Instance::Made(items) = scope.instances.get(instance as usize)? else {
                     return None;
                 };
-                let item = items
-                    .iter()
-                    .find(|item| item.name == name && item.kind == ComponentExternalKind::Func)?;
+                let item = items.get(name)?;
+                if item.kind != ComponentExternalKind::Func {
+                    return None;
+                }
                 self.lifted(scope, item.index, left)
             }
         }

@@ -33,7 +33,10 @@ impl<'a> Reading<'a> {
                     index: arg.index,
                 }));
                 self.scope().instantiations.push(component);
-                (Instance::Instantiated(component, items.clone()), items)
+                (
+                    Instance::Instantiated(component, items.clone().into()),
+                    items,
+                )
             }
             ComponentInstance::FromExports(exports) => {
                 let items = items(&mut exports.iter().map(|export| Item {
@@ -41,7 +44,7 @@ impl<'a> Reading<'a> {
                     kind: export.kind,
                     index: export.index,
                 }));
-                (Instance::Made(items.clone()), items)
+                (Instance::Made(items.clone().into()), items)
             }
         };
         for item in &items {
