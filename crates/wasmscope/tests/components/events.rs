@@ -352,18 +352,11 @@ fn an_epoch_callback_that_drains_brings_each_event_once() {
         }
         Taken::All
     });
-    let every_check = |store: &mut Store<()>, mut check: Check| {
-        store.set_epoch_deadline(0);
-        store.epoch_deadline_callback(move |context| {
-            check(context);
-            Ok(UpdateDeadline::Continue(0))
-        });
-    };
     run_busy(&first, &engine, &text, |store| {
-        let count = move |_: StoreContextMut<'_, ()>| {
-            checks.fetch_add(1, Ordering::Relaxed);
-        };
-        every_check(store, Box::new(count));
+        at_checks(store, move |_, number| {
+            checks.store(number, Ordering::Relaxed);
+            Ok(())
+        });
     });
     let full = full.lock().expect("no test panics with it").clone();
     assert!(full.len() >= 5, "{full:?}");
@@ -372,20 +365,99 @@ fn an_epoch_callback_that_drains_brings_each_event_once() {
     let kept = record.stream(|_| Taken::All);
     let drained = kept.clone();
     run_busy(&kept, &engine, &text, |store| {
-        let mut number = 0;
-        let drain = move |context: StoreContextMut<'_, ()>| {
-            number += 1;
+        at_checks(store, move |context, number| {
             if full.contains(&number) {
                 drained.drain(context);
             }
-        };
-        every_check(store, Box::new(drain));
+            Ok(())
+        });
     });
     // The listener's guest is not interrupted.
     is_each_once(&record, &kept, &Engine::default(), &text);
 }
 
-type Check = Box<dyn FnMut(StoreContextMut<'_, ()>) + Send + Sync>;
+/// Calls this at every check of the epoch, with the check's number from 1.
+fn at_checks(
+    store: &mut Store<()>,
+    mut at: impl FnMut(StoreContextMut<'_, ()>, usize) -> wasmtime::Result<()> + Send + Sync + 'static,
+) {
+    let mut number = 0;
+    store.set_epoch_deadline(0);
+    store.epoch_deadline_callback(move |context| {
+        number += 1;
+        at(context, number)?;
+        Ok(UpdateDeadline::Continue(0))
+    });
+}
+
+/// Returns the check that comes as the first full buffer is about to be handed over: the next
+/// one behind the event that fills it.
+fn first_full(engine: &Engine, text: &str) -> usize {
+    let (check, full) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (now, found) = (Arc::clone(&check), Arc::clone(&full));
+    let mut kept = BTreeMap::<InstanceId, usize>::new();
+    let stream = Record::default().stream(move |batch| {
+        let kept = kept.entry(batch.instance()).or_default();
+        let before = std::mem::replace(kept, *kept + batch.len());
+        if before < PAGE && *kept >= PAGE {
+            found.store(now.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+        Taken::All
+    });
+    let drained = stream.clone();
+    run_busy(&stream, engine, text, |store| {
+        at_checks(store, move |context, number| {
+            check.store(number, Ordering::Relaxed);
+            drained.drain(context);
+            Ok(())
+        });
+    });
+    full.load(Ordering::Relaxed)
+}
+
+#[test]
+fn what_is_stopped_on_its_way_to_the_host_is_as_documented() {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    let engine = Engine::new(&config).expect("it is a configuration");
+
+    // Ended there, the last event of the buffer is lost, and is not counted.
+    let text = busy(0, 0, 25_000);
+    let full = first_full(&engine, &text);
+    let record = Record::default();
+    let kept = record.stream(|_| Taken::All);
+    run_busy(&kept, &engine, &text, |store| {
+        at_checks(store, move |_, number| {
+            wasmtime::ensure!(number != full, "the deadline");
+            Ok(())
+        });
+    });
+    let lens: Vec<_> = record.batches().iter().map(|(_, len, _)| *len).collect();
+    assert!(
+        lens.contains(&(PAGE - 1)) && !lens.contains(&PAGE),
+        "{lens:?}"
+    );
+    assert_eq!(kept.lost(), 0);
+
+    // Drained there, a buffer that may not be handed over counts as lost.
+    let text = busy(0, 7_000, 1);
+    let full = first_full(&engine, &text);
+    let record = Record::default();
+    let kept = record.stream(|_| Taken::All);
+    let drained = kept.clone();
+    run_busy(&kept, &engine, &text, |store| {
+        at_checks(store, move |context, number| {
+            if number == full {
+                drained.drain(context);
+            }
+            Ok(())
+        });
+    });
+    // More than a listener would hear of it.
+    let all = 2 * (7_000 + 1) + 6 + 4 + 2;
+    assert_eq!(kept.lost(), PAGE as u64);
+    assert_eq!(record.len(), all - 1, "all but the last of the buffer");
+}
 
 #[test]
 fn what_cannot_be_handed_over_is_counted() {
