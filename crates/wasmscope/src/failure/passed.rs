@@ -55,7 +55,9 @@ use wasmtime::{AsContext, WasmBacktrace};
 ///
 /// Each function of the host that an error goes through has to do so. What `error` is, and what
 /// it can be downcast to, stays as it is. Where `Config::wasm_backtrace_max_frames` is `None` for
-/// the store, nothing is added; neither is it where none of its guests are on the stack.
+/// the store, nothing is added; neither is it where none of its guests are on the stack. Where
+/// the explainer has only the engine's own frames, as with `Config::guest_debug`, a store that the
+/// error goes through twice shows its older frames twice.
 #[must_use]
 pub fn pass_through(store: impl AsContext, mut error: wasmtime::Error) -> wasmtime::Error {
     let backtrace = WasmBacktrace::capture(store);
@@ -98,11 +100,22 @@ impl fmt::Display for Passed {
 /// Keeps each frame where it was seen last. A store of which there are older guests on the stack,
 /// beyond those of another store, shows them from the beginning; they still were there when the
 /// error went through the store between them, so they are older than its frames.
+///
+/// Frames that were there before are all that such a store shows then. Where there are others
+/// too, it is another one, and frames that look alike are of another time: an error may be kept
+/// and handed on from elsewhere.
 pub(super) fn keep_last<T>(stores: &mut [Vec<(T, Recorded)>]) {
-    let mut later = HashSet::new();
-    for frames in stores.iter_mut().rev() {
-        frames.retain(|(_, frame)| !later.contains(&(frame.pc, frame.fp)));
-        later.extend(frames.iter().map(|(_, frame)| (frame.pc, frame.fp)));
+    let place = |frame: &Recorded| (frame.pc, frame.fp);
+    let shown = |frames: &Vec<(T, Recorded)>| -> HashSet<_> {
+        frames.iter().map(|(_, frame)| place(frame)).collect()
+    };
+    let shown: Vec<_> = stores.iter().map(shown).collect();
+    for (number, frames) in stores.iter_mut().enumerate() {
+        for later in &shown[number + 1..] {
+            if later.is_subset(&shown[number]) {
+                frames.retain(|(_, frame)| !later.contains(&place(frame)));
+            }
+        }
     }
 }
 
@@ -110,6 +123,24 @@ pub(super) fn keep_last<T>(stores: &mut [Vec<(T, Recorded)>]) {
 mod tests {
     use super::*;
     use wasmscope_address::HostPc;
+
+    /// A guest failed before, and where its first frame was is another's now.
+    #[test]
+    fn frames_of_another_time_are_no_repetition() {
+        let frame = |pc: u64, fp: u64| {
+            let frame = Recorded {
+                pc: HostPc(pc),
+                fp,
+                is_repeated: false,
+            };
+            ((pc, fp), frame)
+        };
+        let failed = vec![frame(3, 30), frame(2, 20), frame(1, 10)];
+        let through = vec![frame(4, 35), frame(1, 10)];
+        let mut seen = [failed, through];
+        keep_last(&mut seen);
+        assert_eq!(seen.map(|frames| frames.len()), [3, 2]);
+    }
 
     /// Stores take turns on one stack, from the newest frame (0) on. When the error goes through
     /// one of them, what is left of its frames is shown again.
