@@ -1,6 +1,8 @@
 //! Writes what a component lifts and lowers, and its built-in functions, behind what they
 //! need: wrappers of functions with probes, and what forbids calls out.
 
+use std::collections::HashMap;
+
 use wasm_encoder::CanonicalFunctionSection;
 use wasm_encoder::reencode::ReencodeComponent;
 use wasmparser::{CanonicalFunction, CanonicalOption};
@@ -92,10 +94,7 @@ impl Writer<'_, '_> {
         };
         let used = core_functions(item);
         lifted
-            && out
-                .lowered
-                .iter()
-                .all(|(lowered, _)| !used.contains(lowered))
+            && !used.iter().any(|function| out.is_lowered(*function))
             && quiet(item).all(|function| self.is_quiet(out, function))
     }
 
@@ -140,11 +139,7 @@ impl Writer<'_, '_> {
 
     /// Wraps what was lowered when it is about to be used.
     pub(super) fn wrap_lowered_if(&mut self, out: &mut Output, used: &[u32]) -> Result<(), Error> {
-        if out
-            .lowered
-            .iter()
-            .any(|(lowered, _)| used.contains(lowered))
-        {
+        if used.iter().any(|function| out.is_lowered(*function)) {
             self.wrap_lowered(out)?;
         }
         Ok(())
@@ -154,11 +149,11 @@ impl Writer<'_, '_> {
     pub(super) fn wrap_lowered(&mut self, out: &mut Output) -> Result<(), Error> {
         let lowered = std::mem::take(&mut out.lowered);
         let wrappers = self.wrap(out, &lowered)?;
-        for (number, wrapper) in wrappers {
-            let function = lowered.iter().find(|(_, lowered)| *lowered == number);
-            if let Some((function, _)) = function {
+        let wrappers = wrappers.into_iter().collect::<HashMap<_, _>>();
+        for (function, number) in lowered {
+            if let Some(wrapper) = wrappers.get(&number) {
                 let functions = &mut self.numbering.here().core_functions;
-                functions.replace(*function, wrapper);
+                functions.replace(function, *wrapper);
             }
         }
         Ok(())

@@ -2,12 +2,17 @@
 
 use std::fmt::Write;
 
-use super::{Binding, Component, steps};
+use wasm_encoder::{
+    ComponentInstanceSection, ComponentSectionId, InstanceSection, ModuleArg, RawSection,
+};
+
+use super::{Binding, Component, RewrittenModule, steps};
+use crate::{Error, Options};
 
 /// A size that is large beside what each component needs at least.
 const SIZE: usize = 100;
 
-/// Parses a component of each of three sizes, and returns what `see` sees in the largest.
+/// Parses a component of each of three sizes, and returns what `see` makes of the largest.
 /// The steps may grow no faster than the size does, but for names that look alike to a hash
 /// map.
 fn grows_with_its_size<T>(text: impl Fn(usize) -> String, see: impl Fn(&Component<'_>) -> T) -> T {
@@ -15,7 +20,8 @@ fn grows_with_its_size<T>(text: impl Fn(usize) -> String, see: impl Fn(&Componen
         let wasm = wat::parse_str(text(size)).expect("it is in the text format");
         let before = steps::so_far();
         let component = Component::parse(&wasm).expect("it is valid");
-        (steps::so_far() - before, see(&component))
+        let seen = see(&component);
+        (steps::so_far() - before, seen)
     };
     let (first, _) = measure(SIZE);
     assert!(first > SIZE as u64 / 2, "only {first} steps");
@@ -188,4 +194,67 @@ fn functions_that_a_component_is_given_and_exports() {
     };
     let found = grows_with_its_size(text, names);
     assert_eq!(found, [Some("g0".to_owned())]);
+}
+
+#[test]
+fn functions_that_are_lowered_ahead_of_others_that_are_lifted() {
+    let text = |size| {
+        let lowered = repeated(size, |_| "(core func (canon lower (func $g)))".to_owned());
+        let lifted = repeated(size, |_| "(func (canon lift (core func $c)))".to_owned());
+        format!(
+            r#"(component (import "g" (func $g)) {LIFTED}
+                (alias core export $m "f" (core func $c)) {lowered} {lifted})"#
+        )
+    };
+    let functions = grows_with_its_size(text, |component| {
+        let rewritten = component.rewrite(&Options::default(), &|_| true);
+        let modules = rewritten.expect("it can be rewritten").modules.into_iter();
+        let functions = modules.map(|module| match module {
+            RewrittenModule::Wrapper { functions } => functions.len(),
+            _ => 0,
+        });
+        functions.sum::<usize>()
+    });
+    assert_eq!(functions, 8 * SIZE + 1);
+}
+
+/// Returns a component that instantiates the one within it, and so on, down to one that
+/// instantiates a core module.
+fn nested(depth: usize) -> Vec<u8> {
+    let module = wat::parse_str("(module (func))").expect("it is in the text format");
+    let mut instances = InstanceSection::new();
+    instances.instantiate(0, [] as [(&str, ModuleArg); 0]);
+    let mut innermost = wasm_encoder::Component::new();
+    let id = ComponentSectionId::CoreModule as u8;
+    innermost.section(&RawSection { id, data: &module });
+    innermost.section(&instances);
+    (1..depth).fold(innermost.finish(), |inner, _| {
+        let mut outer = wasm_encoder::Component::new();
+        let id = ComponentSectionId::Component as u8;
+        outer.section(&RawSection { id, data: &inner });
+        let mut instances = ComponentInstanceSection::new();
+        instances.instantiate(0, [] as [(&str, wasm_encoder::ComponentExportKind, u32); 0]);
+        outer.section(&instances);
+        outer.finish()
+    })
+}
+
+#[test]
+fn components_within_each_other() {
+    let wasm = nested(100);
+    let component = Component::parse(&wasm).expect("it is valid");
+    let rewritten = component.rewrite(&Options::default(), &|_| true);
+    rewritten.expect("it can be rewritten");
+    let depth = 2000;
+    let wasm = nested(depth);
+    let component = Component::parse(&wasm).expect("it is valid");
+    let before = steps::so_far();
+    let error = component.rewrite(&Options::default(), &|_| true);
+    let error = error.expect_err("it takes more than is allowed");
+    assert!(
+        matches!(error, Error::TooMany { count: 101, .. }),
+        "{error}"
+    );
+    let steps = steps::so_far() - before;
+    assert_eq!(steps, depth as u64 - 1);
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use wasm_encoder::{ComponentSectionId, RawSection};
 
+use super::steps;
+
 /// The index of the instance that the host's functions come from, which is the first.
 pub(super) const HOST_INSTANCE: u32 = 0;
 
@@ -18,8 +20,8 @@ pub(super) struct Output {
     pub(super) instantiations: usize,
     /// How many functions of the original are lifted or lowered.
     pub(super) functions: usize,
-    /// The functions that were lowered and are yet to be wrapped: their original index, and
-    /// which function it is.
+    /// The functions that were lowered and are yet to be wrapped: their original index, in
+    /// whose order they are, and which function it is.
     pub(super) lowered: Vec<(u32, usize)>,
     /// The wrappers of functions that are lifted.
     pub(super) lifted: BTreeMap<usize, u32>,
@@ -69,6 +71,16 @@ impl Output {
             share: None,
             look: BTreeMap::new(),
         }
+    }
+
+    /// Tells whether a function, by its original index, was lowered and is yet to be wrapped.
+    pub(super) fn is_lowered(&self, function: u32) -> bool {
+        let lowered = &self.lowered;
+        let place = lowered.binary_search_by_key(&function, |(lowered, _)| {
+            steps::count();
+            *lowered
+        });
+        place.is_ok()
     }
 
     /// Writes a section of these bytes, and returns where they start.

@@ -3,7 +3,7 @@
 
 use super::rewritten::{Candidate, OriginalModule, RewrittenModule};
 use super::scope::Scope;
-use super::{Component, interface};
+use super::{Component, interface, steps};
 use crate::control::Place;
 use crate::{Error, Map, Options, Rewritten, Skipped, dwarf};
 use wasmscope_address::FuncIndex;
@@ -143,17 +143,21 @@ impl<'c, 'a> Plan<'c, 'a> {
             }
         };
         let mut parts = scopes.iter().map(own).collect::<Vec<_>>();
-        loop {
-            let mut changed = false;
-            for (at, scope) in scopes.iter().enumerate() {
-                let mut inner = scope.instantiations.iter().flatten();
-                if parts[at] == Part::None && inner.any(|inner| parts[*inner] != Part::None) {
-                    parts[at] = Part::Hands;
-                    changed = true;
-                }
+        let mut users = vec![Vec::new(); scopes.len()];
+        for (at, scope) in scopes.iter().enumerate() {
+            for inner in scope.instantiations.iter().flatten() {
+                users[*inner].push(at);
             }
-            if !changed {
-                break;
+        }
+        let is_part = |at: &usize| parts[*at] != Part::None;
+        let mut reached = (0..scopes.len()).filter(is_part).collect::<Vec<_>>();
+        while let Some(inner) = reached.pop() {
+            for user in std::mem::take(&mut users[inner]) {
+                steps::count();
+                if parts[user] == Part::None {
+                    parts[user] = Part::Hands;
+                    reached.push(user);
+                }
             }
         }
         self.scopes = parts;

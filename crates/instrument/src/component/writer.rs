@@ -22,6 +22,9 @@ use crate::{Error, hooks};
 /// The most instances, and the most core modules, that engines accept in a component.
 const MAX_IN_COMPONENT: usize = 1_000;
 
+/// The most components that are written one within the other: each takes some of the stack.
+const MAX_NESTED: usize = 100;
+
 /// Writes what is planned.
 pub(super) struct Writer<'c, 'a> {
     pub(super) plan: Plan<'c, 'a>,
@@ -81,6 +84,13 @@ impl<'c, 'a> Writer<'c, 'a> {
 
     /// Writes one component, whose bytes start at `start`.
     fn component(&mut self, bytes: &'a [u8], start: u64) -> Result<Vec<u8>, Error> {
+        if self.numbering.open.len() >= MAX_NESTED {
+            return Err(Error::TooMany {
+                what: "components within each other",
+                count: self.numbering.open.len() + 1,
+                limit: MAX_NESTED,
+            });
+        }
         let scope = self.scopes;
         self.scopes += 1;
         self.numbering.open.push(Indices::default());
