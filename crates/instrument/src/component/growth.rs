@@ -200,10 +200,12 @@ fn functions_that_a_component_is_given_and_exports() {
 fn functions_that_are_lowered_ahead_of_others_that_are_lifted() {
     let text = |size| {
         let lowered = repeated(size, |_| "(core func (canon lower (func $g)))".to_owned());
-        let lifted = repeated(size, |_| "(func (canon lift (core func $c)))".to_owned());
+        let lifted = repeated(size, |_| {
+            "(func (type $t) (canon lift (core func $c)))".to_owned()
+        });
         format!(
             r#"(component (import "g" (func $g)) {LIFTED}
-                (alias core export $m "f" (core func $c)) {lowered} {lifted})"#
+                (type $t (func)) (alias core export $m "f" (core func $c)) {lowered} {lifted})"#
         )
     };
     let functions = grows_with_its_size(text, |component| {
