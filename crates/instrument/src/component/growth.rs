@@ -199,13 +199,17 @@ fn functions_that_a_component_is_given_and_exports() {
 #[test]
 fn functions_that_are_lowered_ahead_of_others_that_are_lifted() {
     let text = |size| {
-        let lowered = repeated(size, |_| "(core func (canon lower (func $g)))".to_owned());
+        let lowered = repeated(size, |at| {
+            format!("(core func $l{at} (canon lower (func $g)))")
+        });
+        let used = repeated(size, |at| format!(r#"(export "{at}" (func $l{at}))"#));
         let lifted = repeated(size, |_| {
             "(func (type $t) (canon lift (core func $c)))".to_owned()
         });
         format!(
             r#"(component (import "g" (func $g)) {LIFTED}
-                (type $t (func)) (alias core export $m "f" (core func $c)) {lowered} {lifted})"#
+                (type $t (func)) (alias core export $m "f" (core func $c)) {lowered} {lifted}
+                (core instance {used}))"#
         )
     };
     let functions = grows_with_its_size(text, |component| {
