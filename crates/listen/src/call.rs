@@ -109,7 +109,8 @@ impl<'a> Call<'a> {
     /// Tells whether the event is told later than it happened, because the engine lets
     /// nothing be called there: within a component's `realloc` and `post-return`.
     ///
-    /// Then values are as they were, but memories, globals and the stack as they are now.
+    /// Then values are as they were, but memories, globals and the stack as they are now. So
+    /// are the parents: in a store whose tasks take turns, those may be of another task.
     #[must_use]
     #[inline]
     pub fn is_deferred(&self) -> bool {

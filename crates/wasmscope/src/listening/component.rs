@@ -64,10 +64,15 @@ impl Listening {
     ///   ([`Call::is_deferred`](wasmscope_listen::Call::is_deferred)): ahead of the next event
     ///   of the component instance, where a scope or the call hook says that the host has the
     ///   store back, or by [`tell_deferred`](Self::tell_deferred), whichever is first. What no
-    ///   such thing follows before the store is dropped is not told.
+    ///   such thing follows before the store is dropped is not told. Of which task they were
+    ///   is not known: while other tasks have calls open they have no parents but each other,
+    ///   else the newest open call is their parent, also where that is of another task than
+    ///   one that is over or has nothing open that is listened to.
     /// - On fibers, calls of different tasks nest apart: no task's calls are the parents of
-    ///   another's. What a task left open that failed, or was dropped, is closed with the
-    ///   scope that it ran in, with the next task on the same fiber, or with the store.
+    ///   another's, but for what is told later, as above. What a task left open that failed,
+    ///   or was dropped, is closed with the scope that it ran in (see
+    ///   [`guard_async`](Self::guard_async)), with the next task on the same fiber, or with
+    ///   the store.
     ///
     /// # Errors
     ///

@@ -2,8 +2,10 @@
 
 use super::attach::enter;
 use super::scope::Scope;
+use super::store_calls::Ends;
 use super::{Listening, current};
-use wasmtime::{AsContextMut, CallHook};
+use wasmscope_listen::Cause;
+use wasmtime::{AsContextMut, CallHook, ThrownException, Trap, WasmBacktrace};
 
 impl Listening {
     /// Runs a guest; when it is done every call that was opened meanwhile is closed, with
@@ -32,7 +34,21 @@ impl Listening {
     }
 
     /// As [`guard`](Self::guard), for guests that run on fibers. When the future is dropped
-    /// before it is done the calls are closed with [`Cause::FutureDropped`](wasmscope_listen::Cause::FutureDropped).
+    /// before it is done the calls are closed with [`Cause::FutureDropped`].
+    ///
+    /// # Tasks of components
+    ///
+    /// When the guest fails, the calls of all its store's tasks are closed: the engine lets
+    /// none of them go on. An error is known to be the guest's by the trap, the exception, the
+    /// [exit status](super::ListeningBuilder::exit_status) or the backtrace in it. With any
+    /// other the host gave up: the engine keeps the tasks that wait, and lets them go on in the
+    /// next [`run_concurrent`](wasmtime::Store::run_concurrent), so their calls stay open until
+    /// they return, or until the store ends. In an engine that is configured to make no
+    /// backtraces, so do those of a task that a host function's error ended.
+    ///
+    /// When the future is dropped, the calls of the task that ran last are closed, and those of
+    /// others stay open. Whether the engine keeps that one too is not known: if it goes on
+    /// later, calls that are closed are not told again when they return.
     ///
     /// # Errors
     ///
@@ -58,7 +74,11 @@ impl Listening {
         S::Data: 'static,
     {
         let cause = result.as_ref().err().map(|error| self.cause(error));
-        scope.end(store.as_context_mut(), cause.as_ref());
+        let ends = match result {
+            Err(error) if is_of_guest(error) || matches!(cause, Some(Cause::Exit(_))) => Ends::All,
+            _ => Ends::None,
+        };
+        scope.end(store.as_context_mut(), cause.as_ref(), ends);
     }
 
     /// Closes what a failed guest left open, told by the engine's call hook.
@@ -79,4 +99,9 @@ impl Listening {
             CallHook::CallingHost | CallHook::ReturningFromHost => {}
         }
     }
+}
+
+/// Tells whether an error went through a guest, or came from one.
+fn is_of_guest(error: &wasmtime::Error) -> bool {
+    error.is::<Trap>() || error.is::<ThrownException>() || error.is::<WasmBacktrace>()
 }

@@ -7,7 +7,7 @@
 
 use super::current::{self, StoreKey};
 use super::reach::OutOfReach;
-use super::store_calls::Mark;
+use super::store_calls::{Ends, Mark};
 use wasmscope_listen::Cause;
 use wasmtime::{AsContextMut, StoreContextMut};
 
@@ -30,15 +30,18 @@ impl Scope {
         }
     }
 
-    /// Ends a run; `cause` is why, if the guest did not return.
+    /// Ends a run; `cause` is why, if the guest did not return, and which tasks that `ends`.
     pub(super) fn end<T: 'static>(
         mut self,
         store: StoreContextMut<'_, T>,
         cause: Option<&Cause<'_>>,
+        ends: Ends,
     ) {
         let mark = std::mem::take(&mut self.mark);
         std::mem::forget(self);
-        current::with(store, |calls, reach| calls.close_since(&mark, cause, reach));
+        current::with(store, |calls, reach| {
+            calls.close_since(&mark, cause, ends, reach)
+        });
     }
 }
 
@@ -53,7 +56,7 @@ impl Drop for Scope {
         // long as the scope; whatever ran within is gone.
         unsafe {
             current::with_key(self.store, |calls| {
-                calls.close_since(&self.mark, Some(&cause), &OutOfReach);
+                calls.close_since(&self.mark, Some(&cause), Ends::Last, &OutOfReach);
             });
         }
     }

@@ -113,6 +113,9 @@ impl<R: Reach> Site for EventSite<'_, R> {
             None => self.number(),
         };
         let number = below.checked_sub(1)?;
+        if number <= self.store.not_parents {
+            return None;
+        }
         let call = self.store.calls.get(number)?;
         // SAFETY: older than the event's own call.
         let slot = unsafe { self.store.calls.slot(call) };

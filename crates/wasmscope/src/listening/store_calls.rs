@@ -26,7 +26,7 @@ mod stacks;
 mod staged;
 
 pub(super) use closing::{ListenerPanic, raise};
-pub(super) use mark::Mark;
+pub(super) use mark::{Ends, Mark};
 pub(super) use settling::Event;
 
 use super::attached::Attached;
@@ -80,6 +80,9 @@ pub(super) struct StoreCalls {
     pub(super) components: Vec<Arc<ComponentModules>>,
     /// Where they keep what they may not tell at once.
     pub(super) kept: Vec<Kept>,
+    /// How many of the oldest open calls are no parents of what is told just now, as it may
+    /// be another task's.
+    pub(super) not_parents: usize,
     /// An event that waits for the memory that it is to be heard with.
     pub(super) awaited: Option<Awaited>,
 }
@@ -106,6 +109,7 @@ impl StoreCalls {
             names_tasks: false,
             components: Vec::new(),
             kept: Vec::new(),
+            not_parents: 0,
             awaited: None,
         }
     }

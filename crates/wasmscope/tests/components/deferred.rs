@@ -4,8 +4,12 @@ use crate::compiled::compiled;
 use crate::engines::configs;
 use crate::ledger::Ledger;
 use crate::strings::{TEXT, cleaning, greeting, host};
+use crate::tasks::join;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use wasmscope::listen::{BoxListener, Call, Cause, Definition, Listener};
 use wasmscope::{ListenedComponent, Listening};
-use wasmtime::component::{Instance, TypedFunc};
+use wasmtime::component::{Accessor, Instance, TypedFunc};
 use wasmtime::{CallHook, Config, Engine, PoolingAllocationConfig, Result, Store};
 
 type Greet = TypedFunc<(&'static str,), (String,)>;
@@ -227,5 +231,150 @@ async fn what_fails_there_is_closed_with_the_real_cause() {
         failed.expect_err("it traps");
         assert_eq!(guest.ledger.take(), expected);
         assert_eq!(guest.ledger.settled(), expected.len() as u64 / 2);
+    }
+}
+
+/// What a failed call leaves, told by someone who is not told that it failed.
+fn failed(what: &str) -> Vec<String> {
+    let mut expected = Vec::new();
+    let outer = if what == "Ada" {
+        expected.push("> m.realloc[0, 0, 1, 3] (deferred)".to_owned());
+        "m.realloc"
+    } else {
+        expected.extend(
+            [
+                "> m.realloc[0, 0, 1, 4] (deferred)",
+                "< m.realloc[64]",
+                "> take(\"Anne\")",
+                "> m.take[64, 4]",
+                "< m.take[8]",
+                "< take(\"\")",
+                "> m.clean[8] (deferred)",
+            ]
+            .map(str::to_owned),
+        );
+        "m.clean"
+    };
+    expected.push("> m.fail[] (deferred)".to_owned());
+    expected.extend(["m.fail", outer].map(|name| format!("! {name}: {}", Cause::Unknown)));
+    expected
+}
+
+#[tokio::test]
+async fn what_fails_there_is_told_without_a_scope() {
+    for what in ["Ada", "Anne"] {
+        for hooked in [false, true] {
+            let mut guest = Guest::new(&Config::new(), FAILS, false).await;
+            let (instance, listening) = (guest.instance, guest.listening.clone());
+            if hooked {
+                let listening = listening.clone();
+                guest.store.call_hook(move |context, hook: CallHook| {
+                    listening.call_hook(context, hook);
+                    Ok(())
+                });
+            }
+            let take = instance.get_typed_func::<(&str,), (String,)>(&mut guest.store, "take");
+            let take = take.expect("it is of this type");
+            take.call(&mut guest.store, (what,)).expect_err("it traps");
+            if !hooked {
+                listening.tell_deferred(&mut guest.store);
+            }
+            let lines = guest.ledger.take();
+            assert_eq!(lines, failed(what), "hooked: {hooked}");
+            assert_eq!(guest.ledger.settled(), lines.len() as u64 / 2);
+            assert_eq!(guest.component.lost(), 0);
+        }
+    }
+}
+
+/// Allocates for what the host says while another task's call waits for the same.
+const SAYS: &str = r#"(component
+  (import "say" (func $say async (result string)))
+  (core module $libc
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
+  (core instance $libc (instantiate $libc))
+  (alias core export $libc "memory" (core memory $memory))
+  (alias core export $libc "realloc" (core func $realloc))
+  (core func $say (canon lower (func $say) (memory $memory) (realloc (core func $realloc))))
+  (core module $m
+    (import "$root" "say" (func $say (param i32)))
+    (func (export "run") (call $say (i32.const 8))))
+  (core instance $i (instantiate $m (with "$root" (instance (export "say" (func $say))))))
+  (func (export "run") async (canon lift (core func $i "run"))))"#;
+
+/// Writes down the parents of calls that are told later.
+#[derive(Clone, Default)]
+struct Parents(Arc<Mutex<Vec<Vec<String>>>>);
+
+impl Listener for Parents {
+    type State = ();
+
+    fn before(&self, call: &Call<'_>) {
+        if call.is_deferred() {
+            let parents = call.parents().map(|parent| parent.definition().to_string());
+            let mut heard = self.0.lock().expect("nothing panicked here");
+            heard.push(parents.collect());
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_task_is_the_parent_of_what_another_may_have_done() {
+    for tasks in [1, 2] {
+        let parents = Parents::default();
+        let listener = BoxListener::new(parents.clone());
+        let listening = Listening::new(move |_: &Definition| Some(listener.clone()));
+        let engine = Engine::default();
+        let (component, mut linker) = compiled(&listening, &engine, SAYS);
+        let (says, _) = tokio::sync::broadcast::channel::<()>(1);
+        let told = says.clone();
+        linker
+            .root()
+            .func_wrap_concurrent("say", move |_: &Accessor<()>, (): ()| {
+                let mut told = told.subscribe();
+                Box::pin(async move {
+                    told.recv().await?;
+                    Ok(("so".to_owned(),))
+                })
+            })
+            .expect("free");
+        let mut store = Store::new(&engine, ());
+        let mut runs = Vec::new();
+        for _ in 0..tasks {
+            let instance = linker
+                .instantiate_async(&mut store, component.component())
+                .await
+                .expect("it links");
+            let run = instance.get_typed_func::<(), ()>(&mut store, "run");
+            runs.push(run.expect("it is there"));
+        }
+        let all = store.run_concurrent(async |accessor| {
+            let mut running: Vec<Pin<Box<dyn Future<Output = Result<()>> + Send>>> = Vec::new();
+            for run in &runs {
+                running.push(Box::pin(
+                    async move { run.call_concurrent(accessor, ()).await },
+                ));
+            }
+            let says = &says;
+            running.push(Box::pin(async move {
+                while says.receiver_count() < tasks {
+                    tokio::task::yield_now().await;
+                }
+                says.send(())?;
+                Ok(())
+            }));
+            join(running).await
+        });
+        let all: Result<Vec<()>> = all.await.expect("it runs").into_iter().collect();
+        all.expect("all return");
+        listening.tell_deferred(&mut store);
+        let heard = parents.0.lock().expect("nothing panicked here");
+        assert_eq!(heard.len(), tasks);
+        if tasks == 1 {
+            assert_eq!(*heard, [["say", "m.run", "run"]]);
+        } else {
+            assert_eq!(heard[0], [""; 0], "{heard:?}");
+        }
     }
 }

@@ -282,8 +282,61 @@ async fn a_task_that_traps_ends_them_all() {
     );
 }
 
+/// How many calls were opened, and closed, and why those were that did not return.
+fn counts(guest: &Guest) -> (u64, u64, Vec<String>) {
+    let heard = guest.tasks.0.lock().expect("nothing panicked here");
+    (heard.opens, heard.closes, heard.causes.clone())
+}
+
+/// Lets the tasks go on that the engine kept, until they are done.
+async fn resume(guest: &mut Guest) {
+    let waits = guest.store.run_concurrent(async |_| {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+    });
+    waits.await.expect("they run");
+}
+
 #[tokio::test]
-async fn tasks_whose_future_is_dropped_end_with_it() {
+async fn tasks_outlive_a_scope_whose_host_gives_up() {
+    let mut guest = Guest::new(3).await;
+    let mut functions = Vec::new();
+    for instance in &guest.instances {
+        let run = instance.get_typed_func::<(u32, u32), (u32,)>(&mut guest.store, "run");
+        functions.push(run.expect("it is there"));
+    }
+    let heard = Arc::clone(&guest.tasks.0);
+    let gives_up = async |store: &mut Store<()>| -> Result<()> {
+        let (functions, heard) = (&functions, &heard);
+        let run = async move |accessor: &Accessor<()>| -> Result<()> {
+            for (task, run) in (0..).zip(functions) {
+                let call = accessor.with(|store| run.start_call_concurrent(store, (task, 20)))?;
+                let mut heard = heard.lock().expect("nothing panicked here");
+                heard.name(task, wasmscope::task_id(call.task()));
+            }
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            Err(wasmtime::Error::msg("enough"))
+        };
+        store.run_concurrent(run).await?
+    };
+    let listening = guest.listening.clone();
+    let ended = listening.guard_async(&mut guest.store, gives_up).await;
+    ended.expect_err("the host gives up");
+    let (opens, closes, causes) = counts(&guest);
+    assert!(opens > closes + 6, "{closes} of {opens}");
+    assert!(causes.is_empty(), "the engine keeps the tasks: {causes:?}");
+    resume(&mut guest).await;
+    let (all, closes, causes) = counts(&guest);
+    assert!(all > opens, "they go on");
+    assert_eq!(all, closes);
+    assert!(causes.is_empty(), "{causes:?}");
+}
+
+#[tokio::test]
+async fn the_task_that_ran_last_ends_with_a_future_that_is_dropped() {
     let mut guest = Guest::new(3).await;
     {
         let mut running = std::pin::pin!(guest.run(|_| 20));
@@ -295,14 +348,22 @@ async fn tasks_whose_future_is_dropped_end_with_it() {
             tokio::task::yield_now().await;
         }
     }
-    let heard = guest.tasks.0.lock().expect("nothing panicked here");
-    assert!(heard.opens > 9);
+    let (opens, closes, causes) = counts(&guest);
+    assert!(opens > 9);
+    assert!(closes > 0 && closes < opens, "{closes} of {opens}");
+    assert_eq!(causes, vec!["future dropped"; causes.len()]);
+    {
+        let heard = guest.tasks.0.lock().expect("nothing panicked here");
+        let closed = heard.open.values().filter(|open| open.is_empty()).count();
+        assert_eq!(closed, 1, "one of three tasks");
+    }
+    let dropped = causes.len();
+    let tasks = Arc::clone(&guest.tasks.0);
+    drop(guest);
+    let heard = tasks.lock().expect("nothing panicked here");
     assert_eq!(heard.opens, heard.closes);
-    assert!(
-        heard.causes.iter().all(|cause| cause == "future dropped"),
-        "{:?}",
-        heard.causes
-    );
+    let ends = &heard.causes[dropped..];
+    assert_eq!(ends, vec!["store dropped"; ends.len()], "of the others");
 }
 
 #[tokio::test]

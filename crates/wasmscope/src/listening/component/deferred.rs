@@ -28,6 +28,9 @@ pub(super) fn replay(
 /// Tells listeners of calls that are over, within the newest that is open. Those whose end is
 /// not among the records are closed with `cause`.
 ///
+/// The records do not say which task they are of. While other tasks have calls open, the
+/// newest is nobody's parent.
+///
 /// A listener that panics does not keep the others from hearing. Returns the first panic.
 pub(in crate::listening) fn replay_here(
     calls: &mut StoreCalls,
@@ -36,6 +39,7 @@ pub(in crate::listening) fn replay_here(
     reach: &dyn Reach,
 ) -> Option<ListenerPanic> {
     let open = calls.calls.len();
+    calls.not_parents = if calls.has_other_tasks() { open } else { 0 };
     let mut panic = None;
     let mut staged: Vec<u64> = Vec::new();
     // The records are the rewriter's own; what cannot be read ends them.
@@ -64,7 +68,9 @@ pub(in crate::listening) fn replay_here(
         staged.clear();
     }
     // Those whose end was lost, or that a trap ended.
-    panic.or(calls.try_close_down_to(open, cause, reach))
+    panic = panic.or(calls.try_close_down_to(open, cause, reach));
+    calls.not_parents = 0;
+    panic
 }
 
 /// Counts events that had no room, for the component whose events the others are.

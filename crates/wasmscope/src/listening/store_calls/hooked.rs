@@ -1,7 +1,7 @@
 //! What the engine's call hook tells.
 
 use super::StoreCalls;
-use super::mark::Mark;
+use super::mark::{Ends, Mark};
 use crate::layout::{Fp, StackId};
 use crate::listening::reach::Reach;
 use wasmscope_listen::Cause;
@@ -40,6 +40,7 @@ impl StoreCalls {
             _ => self.calls.len(),
         };
         let failed = open > mark.left;
-        self.close_since(&mark, failed.then_some(&Cause::Unknown), reach);
+        let cause = failed.then_some(&Cause::Unknown);
+        self.close_since(&mark, cause, Ends::All, reach);
     }
 }

@@ -4,6 +4,7 @@
 
 use super::StoreCalls;
 use super::closing::{ListenerPanic, raise};
+use crate::layout::Fp;
 use crate::listening::component::replay_here;
 use crate::listening::reach::Reach;
 use wasmscope_listen::Cause;
@@ -14,12 +15,19 @@ impl StoreCalls {
         if !self.kept.is_empty() {
             self.settle_in_host(reach);
             self.switch_to(self.host_stack());
-            raise(self.try_tell_kept(None, reach));
+            raise(self.try_tell_kept(self.failed_if_left(), reach));
         }
     }
 
-    /// Tells what components keep, within the newest call that is open; with a cause when
-    /// the guest failed. Returns the first panic.
+    /// Returns a cause for what components keep and expect more of, if no guest is entered:
+    /// then what would have added it has failed. An epoch's callback has control too while
+    /// such a function runs on.
+    pub(super) fn failed_if_left(&self) -> Option<&'static Cause<'static>> {
+        (self.entry_around() == Fp::NONE).then_some(&Cause::Unknown)
+    }
+
+    /// Tells what components keep, within the newest call that is open; with a cause where a
+    /// guest that expected to add more has failed. Returns the first panic.
     pub(super) fn try_tell_kept(
         &mut self,
         failed: Option<&Cause<'_>>,

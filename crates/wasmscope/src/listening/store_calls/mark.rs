@@ -18,6 +18,17 @@ pub(in crate::listening) struct Mark {
     fibers: Vec<(StackId, usize)>,
 }
 
+/// Which tasks on other fibers than the scope's end with it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::listening) enum Ends {
+    /// All: the guest failed, and the engine lets none of the store's tasks go on.
+    All,
+    /// The one that ran last: what ran the store was dropped, perhaps while it held that.
+    Last,
+    /// None: the host gave up. The engine keeps them, and lets them go on another time.
+    None,
+}
+
 impl StoreCalls {
     /// Notes how many calls are open, before the host enters the guest.
     pub(in crate::listening) fn mark(&mut self, reach: &dyn Reach) -> Mark {
@@ -29,7 +40,7 @@ impl StoreCalls {
         }
         self.settle_in_host(reach);
         self.switch_to(self.host_stack());
-        raise(self.try_tell_kept(None, reach));
+        raise(self.try_tell_kept(self.failed_if_left(), reach));
         let fibers = self.suspended.iter().filter_map(|(stack, (calls, _))| {
             matches!(stack, StackId::Fiber(_)).then_some((*stack, calls.len()))
         });
@@ -44,12 +55,13 @@ impl StoreCalls {
     /// guest returned, which is when there is no cause.
     ///
     /// Calls on continuations that are suspended stay open then; when the guest failed, the
-    /// engine has dropped the one that ran. So do those of other tasks: unless one failed,
-    /// which ends them all.
+    /// engine has dropped the one that ran. So do those of other tasks, but for those that the
+    /// scope `ends`.
     pub(in crate::listening) fn close_since(
         &mut self,
         mark: &Mark,
         cause: Option<&Cause<'_>>,
+        ends: Ends,
         reach: &dyn Reach,
     ) {
         self.staged.clear();
@@ -63,13 +75,13 @@ impl StoreCalls {
         if let Some(cause) = cause {
             panic = self.try_tell_kept(Some(cause), reach);
             panic = panic.or(self.close_continuations(cause, reach));
-            panic = panic.or(self.close_fibers_since(mark, cause, reach));
+            panic = panic.or(self.close_fibers_since(mark, cause, ends, reach));
         }
         self.switch_to(mark.stack);
         let is_over = cause.unwrap_or(&Cause::Unknown);
         panic = panic.or(self.try_close_down_to(mark.left, is_over, reach));
         if cause.is_none() {
-            panic = panic.or(self.try_tell_kept(None, reach));
+            panic = panic.or(self.try_tell_kept(self.failed_if_left(), reach));
         }
         if self.calls.is_empty() {
             self.activations.clear();
@@ -77,17 +89,24 @@ impl StoreCalls {
         raise(panic);
     }
 
-    /// Closes what was opened on the fibers of other tasks, the one that ran last first.
-    /// Returns the first panic.
-    pub(super) fn close_fibers_since(
+    /// Closes what was opened on the fibers of other tasks that end, the one that ran last
+    /// first. Returns the first panic.
+    fn close_fibers_since(
         &mut self,
         mark: &Mark,
         cause: &Cause<'_>,
+        ends: Ends,
         reach: &dyn Reach,
     ) -> Option<ListenerPanic> {
         let others = self.suspended.keys().copied();
+        let ended = match ends {
+            Ends::All => usize::MAX,
+            Ends::Last => 1,
+            Ends::None => 0,
+        };
         let fibers: Vec<_> = std::iter::once(self.stack)
             .chain(others)
+            .take(ended)
             .filter(|stack| matches!(stack, StackId::Fiber(_)) && *stack != mark.stack)
             .collect();
         let mut panic = None;

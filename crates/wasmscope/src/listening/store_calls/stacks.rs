@@ -100,6 +100,12 @@ impl StoreCalls {
         newest.into_iter().chain(others)
     }
 
+    /// Tells whether calls are open on the fiber of another task than the one at hand.
+    pub(in crate::listening) fn has_other_tasks(&self) -> bool {
+        let mut others = self.suspended.iter();
+        others.any(|(stack, (calls, _))| matches!(stack, StackId::Fiber(_)) && !calls.is_empty())
+    }
+
     /// Tells whether a continuation with open calls runs, or waits for one that it resumed.
     pub(super) fn has_running_continuation(&self) -> bool {
         self.suspended.keys().any(|stack| {
