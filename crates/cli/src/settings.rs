@@ -395,7 +395,7 @@ pub(crate) const CODEGEN: Group = Group {
         Setting {
             name: "inlining",
             value: "[=y|n]",
-            help: "Whether functions are inlined, which hides their frames (default: n)",
+            help: "Whether functions are inlined, which hides their frames; not for trace (default: n)",
             apply: |settings, value| {
                 let inlining = match value.boolean()? {
                     true => Inlining::Yes,

@@ -32,6 +32,19 @@ pub enum Error {
         /// The guest's name.
         guest: String,
     },
+    /// The engine was configured with `compiler_inlining`: a call that it inlines has no frame,
+    /// and would be taken for its caller's.
+    #[error(
+        "listen to guest {guest:?}: its engine has Config::compiler_inlining on ({inlining}), which \
+         leaves calls without frames to be told apart by; listen with an engine that has it off, or \
+         keep events with EventStream"
+    )]
+    Inlining {
+        /// The guest's name.
+        guest: String,
+        /// What the setting is.
+        inlining: wasmtime::Inlining,
+    },
     /// What was given as the guest's bytes is not a Wasm binary.
     #[error(
         "register guest {guest:?}: its bytes do not begin as a Wasm binary does; give the binary \

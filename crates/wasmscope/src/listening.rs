@@ -60,7 +60,7 @@ use std::sync::{Arc, PoisonError};
 use wasmscope_address::ModuleIndex;
 use wasmscope_instrument::{Exceptions, Options};
 use wasmscope_listen::{Definition, Factory};
-use wasmtime::{Engine, Linker, Module};
+use wasmtime::{Engine, Inlining, Linker, Module};
 
 /// Listens to the calls of guests.
 ///
@@ -162,7 +162,8 @@ impl Listening {
     ///
     /// [`Error::Instrument`] when the bytes are not a module, or use reserved names;
     /// [`Error::Engine`] when the engine does not compile the result;
-    /// [`Error::GuestDebug`] and [`Error::Interpreted`] when it was configured so.
+    /// [`Error::GuestDebug`], [`Error::Interpreted`] and [`Error::Inlining`] when it was
+    /// configured so.
     pub fn compile(
         &self,
         engine: &Engine,
@@ -252,7 +253,16 @@ fn can_be_heard(engine: &Engine, guest: impl FnOnce() -> String) -> Result<(), E
     if engine.is_pulley() {
         return Err(Error::Interpreted { guest: guest() });
     }
-    Ok(())
+    match engine.get_compiler_inlining() {
+        // What the engine has intrinsics for is not a function of a guest.
+        Inlining::No | Inlining::Intrinsics => Ok(()),
+        inlining @ (Inlining::Yes | Inlining::InterModule | Inlining::InterModuleAndIntraGc) => {
+            Err(Error::Inlining {
+                guest: guest(),
+                inlining,
+            })
+        }
+    }
 }
 
 impl fmt::Debug for Listening {

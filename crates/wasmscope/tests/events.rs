@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use wasmscope::listen::{BoxListener, Call, Cause, Definition, InstanceId, Listener, Values};
 use wasmscope::{Batch, Error, EventKind, EventStream, Exceptions, Listening, Streamed, Taken};
 use wasmtime::{
-    CallHook, Config, Engine, Instance, InstanceAllocationStrategy, Linker,
-    PoolingAllocationConfig, Store,
+    CallHook, Config, Engine, Inlining, Instance, InstanceAllocationStrategy, Linker,
+    PoolingAllocationConfig, Store, WasmBacktrace,
 };
 
 /// What happened: the function's index, and what it did.
@@ -25,7 +25,15 @@ struct Recorded {
 
 impl Record {
     /// Returns a stream with the smallest buffer, whose sink takes what `takes` says.
-    fn stream(&self, mut takes: impl FnMut(&Batch<'_>) -> Taken + Send + 'static) -> EventStream {
+    fn stream(&self, takes: impl FnMut(&Batch<'_>) -> Taken + Send + 'static) -> EventStream {
+        self.stream_with(Exceptions::Always, takes)
+    }
+
+    fn stream_with(
+        &self,
+        exceptions: Exceptions,
+        mut takes: impl FnMut(&Batch<'_>) -> Taken + Send + 'static,
+    ) -> EventStream {
         let record = self.clone();
         let wanted = |_: &Definition| true;
         let stream = EventStream::builder(wanted, move |batch: &Batch<'_>| {
@@ -45,7 +53,7 @@ impl Record {
             taken
         });
         let stream = stream.pages(1.try_into().expect("it is not zero"));
-        stream.exceptions(Exceptions::Always).build()
+        stream.exceptions(exceptions).build()
     }
 
     fn heard(&self) -> Vec<Heard> {
@@ -280,6 +288,34 @@ fn a_stream_has_what_a_listener_hears() {
         if name == "fib" {
             assert!(full >= 5, "{full} full buffers");
         }
+    }
+}
+
+/// Calls that the engine can inline, the innermost of which traps at zero.
+const NESTED: &str = r#"(module
+    (func $leaf (param i32) (result i32) (i32.div_u (i32.const 6) (local.get 0)))
+    (func $inner (param i32) (result i32)
+        (i32.add (call $leaf (local.get 0)) (call $leaf (i32.const 1))))
+    (func (export "run") (param i32) (result i32) (call $inner (local.get 0))))"#;
+
+#[test]
+fn calls_that_the_engine_inlines_keep_their_events() {
+    let mut config = Config::new();
+    config
+        .wasm_exceptions(true)
+        .compiler_inlining(Inlining::Yes);
+    let inlines = Engine::new(&config).expect("the engine can do that");
+    for exceptions in [Exceptions::Always, Exceptions::Auto] {
+        let record = Record::default();
+        let stream = record.stream_with(exceptions, |_| Taken::All);
+        let wasm = parse(NESTED);
+        let mut guest = Guest::new(&stream, &inlines, &wasm);
+        guest.run(2).expect("it returns");
+        let error = guest.run(0).expect_err("it divides by zero");
+        let stack = error.downcast_ref::<WasmBacktrace>().expect("it has one");
+        assert_eq!(stack.frames().len(), 1, "all are inlined");
+        guest.run(3).expect("it returns");
+        assert_eq!(record.heard(), listen(&engine(), &wasm, &[2, 0, 3]));
     }
 }
 

@@ -122,6 +122,23 @@ fn the_other_compiler_is_profiled_as_well() {
 }
 
 #[test]
+fn calls_that_are_inlined_cannot_be_traced() {
+    let place = Place::new();
+    place.write(
+        "plain.wat",
+        r#"(module (func $leaf) (func $main (export "_start") (call $leaf)))"#,
+    );
+    for guest in ["plain.wat", "@component-add.wat"] {
+        let ran = place.trace(&format!("-C inlining {guest}"));
+        assert_eq!(ran.status, 1, "{}", ran.stderr);
+        assert_eq!(ran.stdout, "", "the guest does not run");
+        assert!(ran.stderr.contains("compiler_inlining"), "{}", ran.stderr);
+    }
+    let traced = ok(place.trace("-C inlining=n plain.wat"));
+    assert!(traced.stdout.contains("leaf") || traced.stderr.contains("leaf"));
+}
+
+#[test]
 fn a_component_is_called_as_in_wasmtime() {
     let place = Place::new();
     let arguments = ["--invoke", "add(2, 3)"];

@@ -26,11 +26,10 @@ impl Listening {
         S: AsContextMut,
         S::Data: 'static,
     {
-        let factory: Arc<dyn Factory> = Arc::new(factory);
-        let outer = self.choose(store, Some(factory));
-        let result = instantiate(store);
-        self.attach_chosen(store, &result, outer);
-        result
+        let choice = Choice::begin(store, factory);
+        let instance = instantiate(choice.store)?;
+        attach(&self.shared, &mut (instance, choice.store.as_context_mut()));
+        Ok(instance)
     }
 
     /// As [`instantiate`](Self::instantiate), for guests that run on fibers.
@@ -48,41 +47,55 @@ impl Listening {
         S: AsContextMut,
         S::Data: 'static,
     {
-        let factory: Arc<dyn Factory> = Arc::new(factory);
-        let outer = self.choose(store, Some(factory));
-        let result = instantiate(store).await;
-        self.attach_chosen(store, &result, outer);
-        result
+        let choice = Choice::begin(store, factory);
+        let instance = instantiate(choice.store).await?;
+        attach(&self.shared, &mut (instance, choice.store.as_context_mut()));
+        Ok(instance)
     }
+}
 
-    /// Sets who chooses for instances that are attached from now on, and returns who did.
-    pub(super) fn choose<S>(
-        &self,
-        store: &mut S,
-        factory: Option<Arc<dyn Factory>>,
-    ) -> Option<Arc<dyn Factory>>
-    where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
+/// A factory chooses for a store's instances until this is dropped; then who did before does
+/// again.
+///
+/// An instantiation that panics, or whose future is dropped, ends like any other.
+pub(super) struct Choice<'a, S>
+where
+    S: AsContextMut,
+    S::Data: 'static,
+{
+    pub(super) store: &'a mut S,
+    outer: Option<Arc<dyn Factory>>,
+}
+
+impl<'a, S> Choice<'a, S>
+where
+    S: AsContextMut,
+    S::Data: 'static,
+{
+    pub(super) fn begin(store: &'a mut S, factory: impl Factory + 'static) -> Self {
         enter(store.as_context_mut());
-        current::with(store.as_context_mut(), |calls, _| {
-            std::mem::replace(&mut calls.factory, factory)
-        })?
+        let outer = choose(store, Some(Arc::new(factory)));
+        Self { store, outer }
     }
+}
 
-    fn attach_chosen<S>(
-        &self,
-        store: &mut S,
-        result: &wasmtime::Result<Instance>,
-        outer: Option<Arc<dyn Factory>>,
-    ) where
-        S: AsContextMut,
-        S::Data: 'static,
-    {
-        if let Ok(instance) = result {
-            attach(&self.shared, &mut (*instance, store.as_context_mut()));
-        }
-        self.choose(store, outer);
+impl<S> Drop for Choice<'_, S>
+where
+    S: AsContextMut,
+    S::Data: 'static,
+{
+    fn drop(&mut self) {
+        choose(self.store, self.outer.take());
     }
+}
+
+/// Sets who chooses for instances that are attached from now on, and returns who did.
+fn choose<S>(store: &mut S, factory: Option<Arc<dyn Factory>>) -> Option<Arc<dyn Factory>>
+where
+    S: AsContextMut,
+    S::Data: 'static,
+{
+    current::with(store.as_context_mut(), |calls, _| {
+        std::mem::replace(&mut calls.factory, factory)
+    })?
 }

@@ -26,6 +26,7 @@ pub(super) use deferred::replay_here;
 pub(super) use kept::Kept;
 
 use super::binary::Binary;
+use super::choice::Choice;
 use super::module::{ListenedModule, Parts};
 use super::own_memory::is_one_too_many;
 use super::{Listening, Shared, can_be_heard, current};
@@ -154,10 +155,8 @@ impl Listening {
         S: AsContextMut,
         S::Data: 'static,
     {
-        let outer = self.choose(store, Some(Arc::new(factory)));
-        let result = instantiate(store);
-        self.choose(store, outer);
-        result
+        let choice = Choice::begin(store, factory);
+        instantiate(choice.store)
     }
 
     /// As [`instantiate_component`](Self::instantiate_component), for guests that run on
@@ -176,10 +175,8 @@ impl Listening {
         S: AsContextMut,
         S::Data: 'static,
     {
-        let outer = self.choose(store, Some(Arc::new(factory)));
-        let result = instantiate(store).await;
-        self.choose(store, outer);
-        result
+        let choice = Choice::begin(store, factory);
+        instantiate(choice.store).await
     }
 }
 

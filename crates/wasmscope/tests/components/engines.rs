@@ -4,7 +4,8 @@ use crate::ledger::Ledger;
 use wasmscope::Error;
 use wasmtime::component::Linker;
 use wasmtime::{
-    Config, Engine, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder, Strategy,
+    Config, Engine, Inlining, PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder,
+    Strategy,
 };
 
 /// Engines that compile and allocate in different ways.
@@ -15,11 +16,14 @@ pub(crate) fn configs() -> Vec<(&'static str, Config)> {
     pooling.allocation_strategy(PoolingAllocationConfig::new());
     let mut traps = Config::new();
     traps.signals_based_traps(false);
+    let mut intrinsics = Config::new();
+    intrinsics.compiler_inlining(Inlining::Intrinsics);
     vec![
         ("cranelift", Config::new()),
         ("winch", winch),
         ("pooling", pooling),
         ("traps", traps),
+        ("intrinsics", intrinsics),
     ]
 }
 
@@ -64,6 +68,13 @@ fn a_store_without_room_says_so_and_one_more_is_enough() {
     assert!(ours.count() > 0, "the error names what is missing");
 }
 
+/// Settings with which a guest's calls are inlined.
+const INLINED: [Inlining; 3] = [
+    Inlining::Yes,
+    Inlining::InterModule,
+    Inlining::InterModuleAndIntraGc,
+];
+
 #[test]
 fn what_is_not_for_components_is_an_error_that_says_so() {
     let bytes = wat::parse_str(ADD).expect("it is text");
@@ -83,6 +94,13 @@ fn what_is_not_for_components_is_an_error_that_says_so() {
     debug.guest_debug(true);
     let error = compile(ledger.listening(), &debug).expect_err("it has copies of the code");
     assert!(matches!(error, Error::GuestDebug { .. }), "{error}");
+    for inlining in INLINED {
+        let mut inlines = Config::new();
+        inlines.compiler_inlining(inlining);
+        let error = compile(ledger.listening(), &inlines).expect_err("calls have no frames");
+        assert!(matches!(error, Error::Inlining { .. }), "{error}");
+        assert!(error.to_string().contains("compiler_inlining"), "{error}");
+    }
     let mut pulley = Config::new();
     pulley.target("pulley64").expect("a target");
     let error = compile(ledger.listening(), &pulley).expect_err("it has no frames");

@@ -1,6 +1,7 @@
 //! Listeners on the calls within components: what they hear, in which order, exactly once.
 
 mod bindings;
+mod chosen;
 mod closes;
 mod compiled;
 mod composed;

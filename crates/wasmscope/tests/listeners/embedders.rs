@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use wasmscope::listen::BoxListener;
 use wasmscope::{Error, Listening};
 use wasmtime::{
-    CallHook, Caller, Config, Engine, InstanceAllocationStrategy, Linker, PoolingAllocationConfig,
-    Store, StoreLimits, StoreLimitsBuilder, Strategy, Trap,
+    CallHook, Caller, Config, Engine, Inlining, InstanceAllocationStrategy, Linker,
+    PoolingAllocationConfig, Store, StoreLimits, StoreLimitsBuilder, Strategy, Trap,
 };
 
 const TEXT: &str = "(module
@@ -98,6 +98,49 @@ fn an_interpreter_is_refused() {
     let refused = refused.expect_err("its frames cannot be seen");
     assert!(matches!(refused, Error::Interpreted { .. }), "{refused}");
     assert!(refused.to_string().contains("Pulley"));
+}
+
+#[test]
+fn an_engine_that_debugs_is_refused() {
+    let engine = Engine::new(Config::new().guest_debug(true)).expect("it can be had");
+    let bytes = wat::parse_str(TEXT).expect("it is right");
+    let refused = Heard::default().listening().build().compile(&engine, bytes);
+    let refused = refused.expect_err("its code is copied");
+    assert!(matches!(refused, Error::GuestDebug { .. }), "{refused}");
+}
+
+#[test]
+fn an_engine_that_inlines_calls_is_refused() {
+    let on = |inlining| {
+        let engine = Engine::new(Config::new().compiler_inlining(inlining));
+        engine.expect("it can be had")
+    };
+    let named = format!("(module $it {}", &TEXT["(module".len()..]);
+    for inlining in [
+        Inlining::Yes,
+        Inlining::InterModule,
+        Inlining::InterModuleAndIntraGc,
+    ] {
+        let bytes = wat::parse_str(&named).expect("it is right");
+        let listening = Heard::default().listening().build();
+        let refused = listening.compile(&on(inlining), bytes);
+        let refused = refused.expect_err("calls have no frames");
+        let said = refused.to_string();
+        assert!(
+            matches!(refused, Error::Inlining { guest, inlining: found }
+                if guest == "it" && found == inlining),
+            "{said}"
+        );
+        assert!(said.contains("compiler_inlining"), "{said}");
+    }
+    // A guest's own calls are left as they are.
+    for inlining in [Inlining::No, Inlining::Intrinsics] {
+        let heard = Heard::default();
+        let mut guest = Guest::on(&on(inlining), heard.listening(), TEXT, call);
+        guest.call("run").expect("it runs");
+        assert_eq!(heard.take(), RUN, "{inlining}");
+    }
+    assert_eq!(Engine::default().get_compiler_inlining(), Inlining::No);
 }
 
 /// Runs a guest in two stores with data of a type, in turns.

@@ -1,6 +1,7 @@
 //! Listeners on guests that run: what they hear, in which order, exactly once.
 
 mod balance;
+mod chosen;
 mod closes;
 mod continuations;
 mod embedders;
