@@ -23,9 +23,23 @@ impl Activation {
     pub(super) fn holds(&self, fp: Fp) -> bool {
         self.entry == Fp::NONE || (fp < self.entry && fp.0 > self.fiber)
     }
+
+    /// Tells whether a frame that another may hold is this one's, whose entry is nearer above it.
+    /// Which of two stacks lies above the other is chance, and the host may enter again from a
+    /// continuation's; but where a frame's own stack was entered, none is in between.
+    fn is_nearer_to(&self, fp: Fp, other: &Self) -> bool {
+        let are_known = self.entry != Fp::NONE && other.entry != Fp::NONE;
+        are_known && self.entry < other.entry && self.holds(fp)
+    }
 }
 
 impl StoreCalls {
+    /// Tells whether a frame is of an activation, among all that are known.
+    pub(super) fn is_of(&self, activation: &Activation, fp: Fp) -> bool {
+        let mut known = self.activations.iter();
+        activation.holds(fp) && !known.any(|other| other.is_nearer_to(fp, activation))
+    }
+
     /// Makes the newest activation the one with this entry. Returns those that it led to,
     /// which are over.
     pub(super) fn leave_dead_activations(

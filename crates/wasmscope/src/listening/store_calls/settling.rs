@@ -43,9 +43,9 @@ impl StoreCalls {
         let mut lives = false;
         while let Some(call) = self.calls.get(left) {
             let fp = call.fp();
-            if !self.activations.last().is_some_and(|a| a.holds(fp)) {
+            if !self.activations.last().is_some_and(|a| self.is_of(a, fp)) {
                 // Of an older activation, or of a newer one's on another fiber.
-                if !over.iter().any(|a| a.holds(fp)) {
+                if !over.iter().any(|a| self.is_of(a, fp)) {
                     break;
                 }
                 left -= 1;
@@ -71,7 +71,7 @@ impl StoreCalls {
         }
         let is_over = |number: &usize| {
             let call = self.calls.get(*number);
-            call.is_some_and(|call| over.iter().any(|a| a.holds(call.fp())))
+            call.is_some_and(|call| over.iter().any(|a| self.is_of(a, call.fp())))
         };
         let trapped = (left + 1..=self.calls.len())
             .rev()
