@@ -221,13 +221,7 @@ impl EventStream {
         let original = wasmscope_instrument::Module::parse(bytes.as_ref())?;
         let definitions = definition::of(&original);
         let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
-        let options = Options {
-            suffix: shared.suffix.clone(),
-            key,
-            events: Some(shared.events),
-            exceptions: shared.exceptions,
-            ..Options::default()
-        };
+        let options = shared.options(key);
         let rewritten = original.rewrite(&options, &|function| {
             definitions
                 .get(function.0 as usize)
@@ -336,6 +330,17 @@ impl EventStream {
 }
 
 impl Shared {
+    /// Returns how a guest is rewritten that is known by this key.
+    fn options(&self, key: u64) -> Options {
+        Options {
+            suffix: self.suffix.clone(),
+            key,
+            events: Some(self.events),
+            exceptions: self.exceptions,
+            ..Options::default()
+        }
+    }
+
     fn module(&self, key: u64) -> Option<Arc<StreamedModule>> {
         let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
         modules.get(&key)?.upgrade()

@@ -13,7 +13,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
-use wasmscope_instrument::Options;
 use wasmscope_instrument::component::interface::{import_name, losses_at};
 use wasmscope_instrument::component::{
     self as instrument, Instantiation, RewrittenModule, SharedLayout,
@@ -50,13 +49,7 @@ impl EventStream {
         let original = instrument::Component::parse(bytes.as_ref())?;
         let candidates = Candidates::of(&original);
         let key = shared.next_key.fetch_add(1, Ordering::Relaxed);
-        let options = Options {
-            suffix: shared.suffix.clone(),
-            key,
-            events: Some(shared.events),
-            exceptions: shared.exceptions,
-            ..Options::default()
-        };
+        let options = shared.options(key);
         let rewritten = original.rewrite(&options, &|candidate| {
             candidates.is_probed(candidate, &|definition: &Definition| {
                 (shared.wanted)(definition)
